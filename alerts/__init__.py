@@ -1,0 +1,1 @@
+"""Who hears of it: from signals to incidents to notifications."""

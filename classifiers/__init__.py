@@ -1,0 +1,1 @@
+"""What it means: from a post to an assessment."""

@@ -1,0 +1,1 @@
+"""Evidence of leaks: small detectors, each with its own examples."""

@@ -1,0 +1,1 @@
+"""Training of the embedded model. Not needed at run time; extra ``train``."""

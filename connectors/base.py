@@ -1,0 +1,181 @@
+"""What a source delivers: the types and the protocol of the first stage of the journey.
+
+A connector turns one configured source (a feed, a search on X, a folder of files) into pages of
+:class:`Post`. It owns the meaning of its cursor and nothing else: it stores nothing, matches
+nothing, retries nothing. The store commits a page's posts together with its cursor, so a crash
+repeats one page at most and post ids make the repeat harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import httpx
+
+    from connectors.options import Options
+    from connectors.query import Query
+
+Cursor = Mapping[str, Any]
+"""Where a source was left: JSON that only its connector understands (ETag, since_id, offset)."""
+
+Clock = Callable[[], datetime]
+"""Gives the present moment, timezone-aware in UTC. Comes in through constructors, never ambient."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engagement:
+    """Reactions to a post as counted when it was collected."""
+
+    likes: int = 0
+    shares: int = 0
+    replies: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One public utterance, as a connector delivers it.
+
+    ``platform`` is where it was said (``x``, ``news``, ``reddit``: the field ``source`` of mention
+    files) and, together with ``id``, identifies the post for ever. ``author`` is the handle as the
+    platform gives it; it becomes a pseudonym before anything is stored.
+    """
+
+    platform: str
+    id: str
+    text: str
+    published_at: datetime
+    """Aware, UTC."""
+    url: str | None = None
+    author: str | None = None
+    author_followers: int | None = None
+    language: str | None = None
+    """As the source claims it (BCP 47, lower case), or None."""
+    engagement: Engagement = field(default_factory=Engagement)
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A post that matches a brand's query, as later stages see it: the author is a pseudonym."""
+
+    id: int
+    """Row id in the store."""
+    brand: str
+    post: Post
+    """With ``author`` replaced by its pseudonym."""
+    matched: tuple[str, ...]
+    """The terms of the query that were found, as written in the query."""
+    story: str
+    """Key shared by near-duplicates (reshares) of one another."""
+    official: bool = False
+    """Whether an official account of the brand wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """An item of a page that could not become a post. Kept and counted, never silently dropped."""
+
+    reason: str
+    """One clause that names what was wrong with the item."""
+    excerpt: str
+    """At most 500 characters of the item, for the person who looks into it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One step through a source: its posts and the cursor that continues after them."""
+
+    posts: Sequence[Post]
+    cursor: Cursor
+    rejects: Sequence[Reject] = ()
+    next_poll_after: timedelta | None = None
+    """The source's own wish (Retry-After, ttl, a drained quota) for the pause before the next poll."""
+
+
+class SourceFault(StrEnum):
+    """Why a poll failed: a closed set, used alike in logs, metrics and coverage."""
+
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    """Refused, reset, no such host."""
+    BLOCKED_ADDRESS = "blocked_address"
+    """The address is private and the configuration does not allow that."""
+    RATE_LIMITED = "rate_limited"
+    UNAUTHORIZED = "unauthorized"
+    """401: the token is wrong or expired."""
+    FORBIDDEN = "forbidden"
+    """403: permission or plan too small."""
+    PAYMENT_REQUIRED = "payment_required"
+    NOT_FOUND = "not_found"
+    """404, 410, a missing file."""
+    SERVER_ERROR = "server_error"
+    BAD_REQUEST = "bad_request"
+    """The source refused our query as malformed."""
+    BAD_RESPONSE = "bad_response"
+    """Not what this source should answer: wrong type, truncated, hostile."""
+    TOO_LARGE = "too_large"
+    TOO_MANY_REDIRECTS = "too_many_redirects"
+    INTERNAL = "internal"
+    """A defect of ours, logged with its traceback."""
+
+
+class ConnectorError(Exception):
+    """A poll that failed, in terms of who must act.
+
+    Args:
+        message: what is wrong, where, and what to do; free of secrets.
+        fault: the closed-set reason.
+        permanent: True when only a person can mend it (a token, a wrong address): polled again
+            only at a slow pace.
+        retry_after: the source's own wish for the next try.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        fault: SourceFault,
+        permanent: bool = False,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.fault = fault
+        self.permanent = permanent
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every connector is given besides its own options."""
+
+    name: str
+    """The source's name in the configuration."""
+    now: Clock
+    http: httpx.Client
+    """The one guarded client (time-out, size cap, no private addresses): see ``connectors.http``."""
+    queries: Sequence[Query] = ()
+    """The queries of the brands this source is polled for, for sources that search."""
+
+
+class Connector(Protocol):
+    """One configured source. Constructed once with ``(options, context)``, polled for ever.
+
+    ``fetch`` is called in a worker thread, never twice at a time for one source. It yields pages as
+    it gets them; each is committed before the next is asked for. An exception that is no
+    :class:`ConnectorError` counts as our defect.
+    """
+
+    kind: ClassVar[str]
+    Options: ClassVar[type[Options]]
+
+    def fetch(self, cursor: Cursor | None) -> Iterator[Page]:
+        """Yield what is new since ``cursor`` (None: never polled). Raises ConnectorError."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections. Called once."""
+        ...

@@ -1,0 +1,84 @@
+"""How every plug-in declares its options: strict pydantic models, and secrets that stay secret.
+
+Lives in the first package of the journey because all later ones need it too. It knows no plug-in.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
+
+
+class Options(BaseModel):
+    """Base of all configuration tables: unknown keys are refused, values are frozen.
+
+    A field annotated ``SecretStr`` may be written five ways: ``token = "…"``,
+    ``token_file = "/path"``, ``token = {file = "/path"}``, ``token = {env = "NAME"}`` and
+    ``token = {credential = "name"}`` (a systemd credential, read from ``$CREDENTIALS_DIRECTORY``).
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_secrets(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        values = dict(data)
+        for name in secret_fields(cls):
+            twin = f"{name}_file"
+            if twin in values:
+                if name in values:
+                    raise ValueError(f"give either {name} or {twin}, not both")
+                values[name] = read_secret({"file": values.pop(twin)})
+            elif isinstance(values.get(name), Mapping):
+                values[name] = read_secret(values[name])
+        return values
+
+
+def secret_fields(model: type[BaseModel]) -> list[str]:
+    """Names of the fields of ``model`` that hold a secret."""
+    return [
+        name for name, field in model.model_fields.items() if "SecretStr" in str(field.annotation)
+    ]
+
+
+def read_secret(where: Mapping[str, Any]) -> SecretStr:
+    """Read a secret from ``{file = …}``, ``{env = …}`` or ``{credential = …}``.
+
+    Raises:
+        ValueError: the place does not exist or is empty; the message names it, never its content.
+    """
+    if len(where) != 1 or not set(where) <= {"file", "env", "credential"}:
+        raise ValueError('a secret is a text, {file = "…"}, {env = "…"} or {credential = "…"}')
+    ((how, place),) = where.items()
+    if how == "env":
+        value = os.environ.get(str(place))
+        if value is None:
+            raise ValueError(f"environment variable {place} is not set")
+    else:
+        if how == "credential":
+            folder = os.environ.get("CREDENTIALS_DIRECTORY")
+            if folder is None:
+                raise ValueError(
+                    f"credential {place}: $CREDENTIALS_DIRECTORY is not set; "
+                    "systemd sets it for units with LoadCredential="
+                )
+            path = Path(folder) / str(place)
+        else:
+            path = Path(str(place)).expanduser()
+        try:
+            value = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise ValueError(f"secret file {path}: {reason}") from None
+    value = value.strip()
+    if not value:
+        raise ValueError(f"the secret in {how} {place} is empty")
+    return SecretStr(value)
