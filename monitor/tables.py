@@ -1,0 +1,274 @@
+"""The tables of the store. SQLModel classes live here and never leave ``monitor.store``.
+
+The migrations under ``monitor/migrations`` create them; a test proves that both agree.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, Column, DateTime, Index, String, UniqueConstraint, text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Field, SQLModel
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware moment, kept as UTC text that a person can read in any SQLite browser."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive moments: they are always a mistake."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime reached the store")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the moment back as aware UTC."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+def _moment(*, nullable: bool = False, index: bool = False) -> Any:
+    return Field(
+        default=None if nullable else ...,
+        sa_column=Column(UtcDateTime, nullable=nullable, index=index),
+    )
+
+
+def _json() -> Any:
+    return Field(sa_column=Column(JSON, nullable=False))
+
+
+class MetaRow(SQLModel, table=True):
+    """Facts about the installation: its id, the fingerprint of its pseudonym key."""
+
+    __tablename__ = "meta"
+    key: str = Field(primary_key=True)
+    value: str
+
+
+class SourceRow(SQLModel, table=True):
+    """Where each configured source was left, and how it fares."""
+
+    __tablename__ = "source"
+    name: str = Field(primary_key=True)
+    kind: str
+    cursor: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True), nullable=True))
+    next_due_at: datetime = _moment()
+    first_seen_at: datetime = _moment()
+    last_attempt_at: datetime | None = _moment(nullable=True)
+    last_success_at: datetime | None = _moment(nullable=True)
+    failures: int = 0
+    """Failed polls since the last good one."""
+    fault: str | None = None
+    error: str | None = None
+
+
+class CoverageRow(SQLModel, table=True):
+    """A stretch of time in which a source was listened to without a gap."""
+
+    __tablename__ = "coverage"
+    id: int | None = Field(default=None, primary_key=True)
+    source: str
+    started_at: datetime = _moment()
+    ended_at: datetime = _moment()
+    __table_args__ = (Index("ix_coverage_source_ended_at", "source", "ended_at"),)
+
+
+class RejectRow(SQLModel, table=True):
+    """An item of a source that could not become a post."""
+
+    __tablename__ = "reject"
+    id: int | None = Field(default=None, primary_key=True)
+    source: str
+    at: datetime = _moment()
+    reason: str
+    excerpt: str
+    fingerprint: str
+    __table_args__ = (UniqueConstraint("source", "fingerprint"),)
+
+
+class MentionRow(SQLModel, table=True):
+    """A post that matched a brand. ``author`` is a pseudonym."""
+
+    __tablename__ = "mention"
+    id: int | None = Field(default=None, primary_key=True)
+    brand: str
+    platform: str
+    post_id: str
+    source: str
+    url: str | None = None
+    author: str | None = None
+    author_followers: int | None = None
+    official: bool = False
+    published_at: datetime = _moment()
+    seen_at: datetime = _moment()
+    language: str | None = None
+    text: str
+    likes: int = 0
+    shares: int = 0
+    replies: int = 0
+    matched: Any = _json()
+    story: str
+    imported: bool = False
+    """Brought in by hand: assessed and counted, never alerted."""
+    assessed_by: str | None = None
+    """Version of the latest assessment; null: in the queue."""
+    failed: bool = False
+    """The classifiers could not assess it, even alone."""
+    __table_args__ = (
+        UniqueConstraint("brand", "platform", "post_id"),
+        Index("ix_mention_brand_published_at", "brand", "published_at"),
+        Index(
+            "ix_mention_queue", "id", sqlite_where=text("assessed_by IS NULL AND failed = 0")
+        ),
+        Index("ix_mention_author", "author"),
+    )
+
+
+class AssessmentRow(SQLModel, table=True):
+    """What one version of the classifiers thinks of one mention."""
+
+    __tablename__ = "assessment"
+    id: int | None = Field(default=None, primary_key=True)
+    mention_id: int = Field(foreign_key="mention.id", ondelete="CASCADE")
+    version: str
+    at: datetime = _moment()
+    language: str
+    sentiment: str
+    sentiment_scores: Any = _json()
+    leak: bool
+    leak_score: float
+    leak_category: str
+    findings: Any = _json()
+    abuse: str
+    abuse_score: float
+    __table_args__ = (UniqueConstraint("mention_id", "version"),)
+
+
+class CountRow(SQLModel, table=True):
+    """How many mentions of a brand were published in a bucket, by sentiment."""
+
+    __tablename__ = "bucket_count"
+    brand: str = Field(primary_key=True)
+    bucket: datetime = Field(sa_column=Column(UtcDateTime, primary_key=True, nullable=False))
+    sentiment: str = Field(primary_key=True)
+    count: int
+
+
+class DetectorRow(SQLModel, table=True):
+    """A spike detector that has consumed every bucket before ``settled_until``."""
+
+    __tablename__ = "detector"
+    brand: str = Field(primary_key=True)
+    series: str = Field(primary_key=True)
+    settled_until: datetime = _moment()
+    snapshot: Any = _json()
+
+
+class IncidentRow(SQLModel, table=True):
+    """Signals about the same thing."""
+
+    __tablename__ = "incident"
+    id: int | None = Field(default=None, primary_key=True)
+    brand: str
+    kind: str
+    severity: int
+    state: str = Field(sa_column=Column(String, nullable=False, index=True))
+    subject: str
+    opened_at: datetime = _moment()
+    last_signal_at: datetime = _moment()
+    acknowledged_at: datetime | None = _moment(nullable=True)
+    acknowledged_by: str | None = None
+    resolved_at: datetime | None = _moment(nullable=True)
+
+
+class IncidentEventRow(SQLModel, table=True):
+    """What happened to an incident. Only ever appended to."""
+
+    __tablename__ = "incident_event"
+    id: int | None = Field(default=None, primary_key=True)
+    incident_id: int = Field(foreign_key="incident.id", index=True)
+    at: datetime = _moment()
+    actor: str
+    event: str
+    note: str = ""
+
+
+class IncidentMentionRow(SQLModel, table=True):
+    """Which mentions an incident is about."""
+
+    __tablename__ = "incident_mention"
+    incident_id: int = Field(foreign_key="incident.id", primary_key=True)
+    mention_id: int = Field(foreign_key="mention.id", primary_key=True, ondelete="CASCADE")
+
+
+class SignalRow(SQLModel, table=True):
+    """Something worth attention; ``key`` keeps it from being found twice."""
+
+    __tablename__ = "signal"
+    id: int | None = Field(default=None, primary_key=True)
+    key: str = Field(unique=True)
+    kind: str
+    brand: str
+    severity: int
+    subject: str
+    occurred_at: datetime = _moment()
+    at: datetime = _moment()
+    mention_ids: Any = _json()
+    facts: Any = _json()
+    incident_id: int = Field(foreign_key="incident.id", index=True)
+
+
+class NotificationRow(SQLModel, table=True):
+    """The outbox: one message to one receiver through one channel."""
+
+    __tablename__ = "notification"
+    id: int | None = Field(default=None, primary_key=True)
+    key: str = Field(unique=True)
+    incident_id: int = Field(foreign_key="incident.id", index=True)
+    event: str
+    receiver: str
+    channel: str
+    addresses: Any = _json()
+    message: Any = _json()
+    state: str
+    """pending, delivered, dead."""
+    created_at: datetime = _moment()
+    next_attempt_at: datetime = _moment()
+    attempts: int = 0
+    delivered_at: datetime | None = _moment(nullable=True)
+    fault: str | None = None
+    error: str | None = None
+    __table_args__ = (
+        Index("ix_notification_due", "next_attempt_at", sqlite_where=text("state = 'pending'")),
+    )
+
+
+class DecisionRow(SQLModel, table=True):
+    """Why somebody was, or was not, told of something that happened to an incident."""
+
+    __tablename__ = "decision"
+    id: int | None = Field(default=None, primary_key=True)
+    incident_id: int = Field(foreign_key="incident.id", index=True)
+    at: datetime = _moment()
+    event: str
+    receiver: str
+    channel: str
+    send: bool
+    reason: str
+
+
+class ThreadRow(SQLModel, table=True):
+    """Where an incident's messages to one receiver through one channel continue."""
+
+    __tablename__ = "thread"
+    incident_id: int = Field(foreign_key="incident.id", primary_key=True)
+    receiver: str = Field(primary_key=True)
+    channel: str = Field(primary_key=True)
+    reference: Any = _json()
