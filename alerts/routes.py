@@ -1,0 +1,234 @@
+"""Who hears of an incident: routes from kind, severity and brand to receivers and their channels.
+
+Pure, and every answer has a named reason: the same word that logs, metrics and messages use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from alerts.base import Event, Incident, IncidentState, Reason, Severity, SignalKind
+from connectors.options import Options
+
+SeverityWord = Literal["low", "medium", "high", "critical"]
+
+
+class Via(Options):
+    """One way to reach a receiver."""
+
+    use: str = Field(min_length=1)
+    """Name of a channel."""
+    to: tuple[str, ...] = ()
+    """Mail addresses or Slack channels; empty where the channel is itself the address: a webhook."""
+
+
+class ReceiverOptions(Options):
+    """Somebody who can be told: a team, a role."""
+
+    name: str = Field(min_length=1)
+    """What routes call it."""
+    language: Literal["nl", "en"] | None = None
+    """Language of its messages; without it the installation's."""
+    channels: tuple[Via, ...] = Field(min_length=1)
+    """How to reach it: every channel listed gets every message."""
+
+    @model_validator(mode="after")
+    def _each_channel_once(self) -> ReceiverOptions:
+        names = [via.use for via in self.channels]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(
+                    f"channel {name} is listed twice; put all its addresses in one `to`"
+                )
+        return self
+
+
+class RouteOptions(Options):
+    """One rule of who gets what. An empty list of kinds or brands means all of them."""
+
+    model_config = ConfigDict(validate_by_alias=True, validate_by_name=True)
+
+    kinds: tuple[SignalKind, ...] = ()
+    """Kinds of incident it is for; empty: all."""
+    min_severity: SeverityWord = "low"
+    """Least severity it is for: low, medium, high or critical."""
+    brands: tuple[str, ...] = ()
+    """Brands it is for; empty: all."""
+    receivers: tuple[str, ...] = Field(min_length=1)
+    """Names of those who are told."""
+    continue_: Annotated[bool, Field(alias="continue")] = False
+    """Whether later routes are asked too; otherwise the first match ends the search."""
+    cooldown_minutes: float = Field(default=60, ge=0, le=7 * 24 * 60)
+    """Minutes of silence towards a receiver between two messages that an incident goes on."""
+
+    @property
+    def severity(self) -> Severity:
+        """``min_severity`` as a value that compares."""
+        return Severity[self.min_severity.upper()]
+
+    def matches(self, incident: Incident) -> bool:
+        """Whether it is for this incident."""
+        return (
+            (not self.kinds or incident.kind in self.kinds)
+            and incident.severity >= self.severity
+            and (not self.brands or incident.brand in self.brands)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One notification that was planned for the incident before."""
+
+    receiver: str
+    channel: str
+    event: Event
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether one receiver is told through one channel, and why."""
+
+    receiver: str
+    """Empty exactly when the reason is ``NO_ROUTE``."""
+    via: Via | None
+    """None exactly when the reason is ``NO_ROUTE``."""
+    send: bool
+    reason: Reason
+    route: int | None = None
+    """Place of the route that said so, counted from 0; None where no route was asked."""
+
+
+def plan(
+    incident: Incident,
+    event: Event,
+    *,
+    routes: Sequence[RouteOptions],
+    receivers: Sequence[ReceiverOptions],
+    told: Sequence[Told],
+    now: datetime,
+) -> list[Decision]:
+    """Decide who is told that ``event`` happened to ``incident``, and say why for each.
+
+    Args:
+        incident: as it is after the event.
+        event: what happened.
+        routes: in order; the first match ends the search unless it says ``continue``.
+        receivers: all of them; a route's unknown name is an error of the configuration.
+        told: every notification of this incident so far, in any order.
+        now: for the cool-down.
+
+    Raises:
+        KeyError: a route names a receiver that does not exist.
+    """
+    by_name = {receiver.name: receiver for receiver in receivers}
+    chosen = list(_chosen(incident, routes, by_name))
+    if event is Event.RESOLVED:
+        return _all_clear(chosen, by_name, told)
+    if not chosen:
+        return [Decision("", None, send=False, reason=Reason.NO_ROUTE)]
+    return [
+        _decide(incident, event, choice, cooldown=cooldown, told=told, now=now)
+        for choice, cooldown in chosen
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    receiver: str
+    via: Via
+    route: int
+
+
+def _chosen(
+    incident: Incident, routes: Sequence[RouteOptions], by_name: Mapping[str, ReceiverOptions]
+) -> Iterator[tuple[_Choice, timedelta]]:
+    """Each receiver and channel once, with the cool-down of the first route that names it."""
+    seen = set()
+    for place, route in enumerate(routes):
+        if not route.matches(incident):
+            continue
+        for name in route.receivers:
+            for via in by_name[name].channels:
+                if (name, via.use) not in seen:
+                    seen.add((name, via.use))
+                    yield (
+                        _Choice(name, via, place),
+                        timedelta(minutes=route.cooldown_minutes),
+                    )
+        if not route.continue_:
+            return
+
+
+def _decide(
+    incident: Incident,
+    event: Event,
+    choice: _Choice,
+    *,
+    cooldown: timedelta,
+    told: Sequence[Told],
+    now: datetime,
+) -> Decision:
+    reason = Reason(event.value)
+    if event is Event.CONTINUES:
+        last = _last_told(told, choice.receiver, choice.via.use)
+        if incident.state is not IncidentState.OPEN:
+            reason = Reason.ACKNOWLEDGED
+        elif last is not None and now - last.at < cooldown:
+            reason = Reason.COOLING_DOWN
+    return Decision(
+        choice.receiver,
+        choice.via,
+        send=reason is Reason(event.value),
+        reason=reason,
+        route=choice.route,
+    )
+
+
+def _all_clear(
+    chosen: Sequence[tuple[_Choice, timedelta]],
+    by_name: Mapping[str, ReceiverOptions],
+    told: Sequence[Told],
+) -> list[Decision]:
+    """The all-clear: to exactly those who were told and have not had one since.
+
+    Routes are not asked whom to tell, since they may have changed in the meantime. A receiver or
+    channel that the configuration no longer knows cannot be reached and is left out.
+    """
+    decisions = []
+    pairs = dict.fromkeys((each.receiver, each.channel) for each in told)
+    for name, channel in pairs:
+        via = _find_via(by_name.get(name), channel)
+        last = _last_told(told, name, channel)
+        if via is not None and last is not None and last.event is not Event.RESOLVED:
+            decisions.append(Decision(name, via, send=True, reason=Reason.RESOLVED))
+    informed = {(each.receiver, each.via.use) for each in decisions if each.via}
+    decisions += [
+        Decision(
+            choice.receiver,
+            choice.via,
+            send=False,
+            reason=Reason.NOT_TOLD_BEFORE,
+            route=choice.route,
+        )
+        for choice, _ in chosen
+        if (choice.receiver, choice.via.use) not in informed
+    ]
+    return decisions
+
+
+def _last_told(told: Sequence[Told], receiver: str, channel: str) -> Told | None:
+    times = [each for each in told if (each.receiver, each.channel) == (receiver, channel)]
+    # At one and the same moment the all-clear came last.
+    return max(times, key=lambda each: (each.at, each.event is Event.RESOLVED), default=None)
+
+
+def _find_via(receiver: ReceiverOptions | None, channel: str) -> Via | None:
+    if receiver is None:
+        return None
+    return next((via for via in receiver.channels if via.use == channel), None)
