@@ -242,6 +242,8 @@ class NotificationRow(SQLModel, table=True):
     created_at: datetime = _moment()
     next_attempt_at: datetime = _moment()
     attempts: int = 0
+    aside: bool = False
+    """Trouble of its own (not of its channel): those behind it may overtake."""
     delivered_at: datetime | None = _moment(nullable=True)
     fault: str | None = None
     error: str | None = None

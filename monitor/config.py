@@ -1,0 +1,421 @@
+"""The configuration: one TOML file, read once, checked whole, every error in the reader's terms.
+
+The options of each plug-in live beside the plug-in; this module joins them in unions told apart by
+``kind``, adds what all sources and channels share, and checks that names refer to something.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, cast
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_model, field_validator
+
+from alerts import CHANNELS
+from alerts.routes import ReceiverOptions, RouteOptions
+from alerts.spikes import Sensitivity
+from connectors import CONNECTORS
+from connectors.options import Options
+from connectors.query import Query, QuerySyntaxError
+
+SEARCH_PATH = (Path("config.toml"), Path("/etc/merkwacht/config.toml"))
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$"
+
+
+def _timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(
+            "not an IANA time zone; write it like Europe/Amsterdam or UTC"
+        ) from None
+    return name
+
+
+def _query(source: str) -> str:
+    try:
+        Query.parse(source)
+    except QuerySyntaxError as error:
+        raise ValueError(str(error)) from None
+    return source
+
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+QueryText = Annotated[str, AfterValidator(_query)]
+
+
+class StoreOptions(Options):
+    """Where mentions, incidents and the outbox live."""
+
+    path: Path = Path("merkwacht.db")
+    """The SQLite file. Relative to $STATE_DIRECTORY where systemd sets it, else to this file."""
+    retention_days: int = Field(default=365, ge=1, le=3650)
+    """Mentions older than this are deleted, save those of incidents that still burn."""
+
+
+class ClassifierOptions(Options):
+    """The models and their rules."""
+
+    model: Path | None = None
+    """Folder of a model to use instead of the embedded one."""
+    threads: int = Field(default=2, ge=1, le=64)
+    """Processor threads for the model."""
+    leak_threshold: float | None = Field(default=None, gt=0, lt=1)
+    """Score from which a leak is escalated. Default: the one chosen when the model was trained."""
+    sentiment_model: str | None = None
+    """Hugging Face id or folder of a sequence-classification model for sentiment instead of ours."""
+    abuse_model: str | None = None
+    """The same for abuse."""
+
+
+class HttpOptions(Options):
+    """The daemon's own address for Prometheus and health checks."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Anything but loopback shows the figures to the network."""
+    port: int = Field(default=9464, ge=0, le=65535)
+    """Port for /metrics, /healthz and /readyz; 0 takes any free one."""
+    enabled: bool = True
+    """Whether to listen at all."""
+
+
+class LogOptions(Options):
+    """What the daemon logs, to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level that is logged."""
+    format: Literal["auto", "text", "json"] = "auto"
+    """auto: for the journal under systemd, colourful on a terminal."""
+
+
+class NetworkOptions(Options):
+    """What sources may reach."""
+
+    allow_private_addresses: list[str] = Field(default_factory=list)
+    """Hosts or networks inside the organisation that sources may reach, such as "10.1.0.0/16" or
+    "intranet.example.org". Everything private is refused otherwise."""
+    contact: str = ""
+    """Address that operators of sources find in our User-Agent."""
+
+
+class BrandOptions(Options):
+    """One brand to watch."""
+
+    name: Name
+    """How alerts and metrics call it."""
+    query: QueryText
+    """What a post must say to be a mention: see docs/queries.md."""
+    official_accounts: list[str] = Field(default_factory=list)
+    """The brand's own accounts as "platform:handle". No other account may be named."""
+    watch_words: list[QueryText] = Field(default_factory=list)
+    """Names that must not be public yet: projects, products. Each is a query."""
+    sensitivity: Sensitivity = Sensitivity.BALANCED
+    """How soon a spike rings: calm, balanced or alert."""
+
+    @field_validator("official_accounts")
+    @classmethod
+    def _platform_and_handle(cls, accounts: list[str]) -> list[str]:
+        for account in accounts:
+            platform, _, handle = account.partition(":")
+            if not platform.strip() or not handle.strip("@ "):
+                raise ValueError(f'"{account}" is not of the form "platform:handle", as "x:acme"')
+        return accounts
+
+
+class SourceBase(Options):
+    """What every source has besides the options of its kind."""
+
+    name: Name
+    """How logs and metrics call it."""
+    interval_seconds: int = Field(default=300, ge=15, le=86400)
+    """Pause between polls, in seconds."""
+    brands: list[str] = Field(default_factory=list)
+    """The brands this source is read for. Default: all."""
+    enabled: bool = True
+    """Whether it is polled."""
+    silent_after_seconds: int = Field(default=3600, ge=60)
+    """Dark for longer than this, in seconds, it raises a silent_source signal."""
+
+
+class ChannelBase(Options):
+    """What every channel has besides the options of its kind."""
+
+    name: Name
+    """How receivers refer to it."""
+
+
+_Base = TypeVar("_Base", bound=BaseModel)
+
+
+def _union(table: Mapping[str, Any], base: type[_Base], suffix: str) -> Any:
+    """The options of every plug-in joined with what all share, told apart by ``kind``."""
+    members = [
+        create_model(
+            f"{kind.capitalize()}{suffix}",
+            __base__=(base, plugin.Options),
+            __doc__=plugin.Options.__doc__,
+            kind=(Literal[kind], ...),
+        )
+        for kind, plugin in table.items()
+    ]
+    return Annotated[Union[tuple(members)], Field(discriminator="kind")]  # noqa: UP007 - built at run time
+
+
+SourceOptions = _union(CONNECTORS, SourceBase, "Source")
+ChannelOptions = _union(CHANNELS, ChannelBase, "Channel")
+
+
+class Config(Options):
+    """A whole configuration that makes sense."""
+
+    language: Literal["nl", "en"] = "nl"
+    """Language of alerts."""
+    timezone: Annotated[str, AfterValidator(_timezone)] = "Europe/Amsterdam"
+    """Time zone of alerts, and of the daily and weekly rhythm of the spike detector."""
+    store: StoreOptions = StoreOptions()
+    classifiers: ClassifierOptions = ClassifierOptions()
+    network: NetworkOptions = NetworkOptions()
+    http: HttpOptions = HttpOptions()
+    log: LogOptions = LogOptions()
+    brands: list[BrandOptions] = Field(min_length=1)
+    sources: list[SourceOptions] = Field(min_length=1)
+    channels: list[ChannelOptions] = Field(min_length=1)
+    receivers: list[ReceiverOptions] = Field(min_length=1)
+    routes: list[RouteOptions] = Field(min_length=1)
+
+    def brands_of(self, source: SourceBase) -> list[BrandOptions]:
+        """The brands a source is read for."""
+        return [brand for brand in self.brands if not source.brands or brand.name in source.brands]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a configuration."""
+
+    path: str
+    """``sources[2].interval_seconds``, or ``line 3, column 7`` for TOML syntax."""
+    message: str
+
+
+class ConfigError(Exception):
+    """A configuration that is refused; ``str()`` has one problem a line, each with its file."""
+
+    def __init__(self, file: Path, problems: Sequence[Problem]) -> None:
+        self.file = file
+        self.problems = tuple(problems)
+        lines = (f"{file}: {item.path}: {item.message}" for item in problems)
+        super().__init__("\n".join(lines))
+
+
+def find(given: Path | None) -> Path:
+    """The configuration to use: given, ``$MERKWACHT_CONFIG``, ``./config.toml``, ``/etc/merkwacht``.
+
+    Raises:
+        ConfigError: none of them exists.
+    """
+    if given is not None:
+        return given
+    named = os.environ.get("MERKWACHT_CONFIG")
+    if named:
+        return Path(named)
+    for candidate in SEARCH_PATH:
+        if candidate.is_file():
+            return candidate
+    places = ", ".join(str(path) for path in SEARCH_PATH)
+    raise ConfigError(
+        SEARCH_PATH[0],
+        [
+            Problem(
+                "(file)",
+                f"no configuration found: looked at $MERKWACHT_CONFIG, {places}; "
+                "make one with: merkwacht init",
+            )
+        ],
+    )
+
+
+def load(file: Path) -> Config:
+    """Read and check a configuration.
+
+    Raises:
+        ConfigError: with every problem at once.
+    """
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(
+            file, [Problem("(file)", "no such file; make one with: merkwacht init")]
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            file, [Problem(f"byte {error.start}", "not UTF-8; save the file as UTF-8")]
+        ) from None
+    except OSError as error:
+        raise ConfigError(file, [Problem("(file)", error.strerror or "cannot be read")]) from None
+    return parse(text, file)
+
+
+def parse(text: str, file: Path) -> Config:
+    """Check the text of a configuration; ``file`` is for messages and relative paths.
+
+    Raises:
+        ConfigError: with every problem at once.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(file, [_syntax_problem(error)]) from None
+    problems: list[Problem] = []
+    config: Config | None = None
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as error:
+        problems += [_problem(item, data) for item in error.errors(include_url=False)]
+    problems += _name_problems(data)
+    if problems or config is None:
+        raise ConfigError(file, problems)
+    return config.model_copy(update={"store": _anchored(config.store, file)})
+
+
+def _anchored(options: StoreOptions, file: Path) -> StoreOptions:
+    if options.path.is_absolute():
+        return options
+    folder = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    base = Path(folder) if folder else file.absolute().parent
+    return options.model_copy(update={"path": base / options.path})
+
+
+def _syntax_problem(error: tomllib.TOMLDecodeError) -> Problem:
+    found = re.search(r"\(at (?:line (\d+), column (\d+)|end of document)\)", str(error))
+    where = "end of file"
+    if found and found.group(1):
+        where = f"line {found.group(1)}, column {found.group(2)}"
+    what = re.sub(r" \(at .*\)$", "", str(error))
+    return Problem(where, f"not valid TOML: {what[:1].lower()}{what[1:]}")
+
+
+def _problem(item: Mapping[str, Any], data: Mapping[str, Any]) -> Problem:
+    location = list(item["loc"])
+    kind = str(item["type"])
+    context = item.get("ctx", {})
+    path, known = _path(location, data)
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(str(location[-1]), known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(sorted(known))}"
+        return Problem(path, f"unknown key; {hint}")
+    if kind == "missing":
+        return Problem(path, "is missing; it has no default")
+    if kind == "union_tag_invalid":
+        return Problem(f"{path}.kind", f"unknown kind; allowed: {context.get('expected_tags')}")
+    if kind == "union_tag_not_found":
+        return Problem(f"{path}.kind", "is missing; it says which kind this is")
+    if kind in ("literal_error", "enum"):
+        return Problem(path, f"not a known value; allowed: {context.get('expected')}")
+    message = str(item["msg"])
+    for prefix in ("Value error, ", "Assertion failed, "):
+        message = message.removeprefix(prefix)
+    return Problem(path, f"{message[:1].lower()}{message[1:]}")
+
+
+def _path(location: Sequence[str | int], data: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The key path as the user would write it, and the keys known at its level.
+
+    pydantic puts the chosen member of a union into the location; the file has no such key.
+    """
+    parts = ""
+    model: Any = Config
+    rest = list(location)
+    known = _keys(model)
+    table = ""
+    while rest:
+        step = rest.pop(0)
+        if isinstance(step, int):
+            parts += f"[{step + 1}]"
+            if table in ("sources", "channels") and len(rest) > 1 and rest[0] in (
+                *CONNECTORS,
+                *CHANNELS,
+            ):
+                kind = str(rest.pop(0))
+                plugins: Mapping[str, Any] = CONNECTORS if table == "sources" else CHANNELS
+                base: type[BaseModel] = SourceBase if table == "sources" else ChannelBase
+                known = [*_keys(base), *_keys(plugins[kind].Options), "kind"]
+            continue
+        parts += f".{step}" if parts else str(step)
+        if not table:
+            table = str(step)
+            known = _keys(_TABLES[table]) if table in _TABLES and rest else known
+    return parts, known
+
+
+_TABLES: dict[str, type[BaseModel]] = {
+    "store": StoreOptions,
+    "classifiers": ClassifierOptions,
+    "network": NetworkOptions,
+    "http": HttpOptions,
+    "log": LogOptions,
+    "brands": BrandOptions,
+    "receivers": ReceiverOptions,
+    "routes": RouteOptions,
+}
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _name_problems(data: Mapping[str, Any]) -> list[Problem]:
+    """Names used twice, and names that refer to nothing. Works on raw data: reports what it can."""
+    problems: list[Problem] = []
+    known: dict[str, list[str]] = {}
+    for table in ("brands", "sources", "channels", "receivers"):
+        names: list[str] = []
+        for number, item in enumerate(_tables(data, table), start=1):
+            name = item.get("name")
+            if not isinstance(name, str):
+                continue
+            if name in names:
+                problems.append(Problem(f"{table}[{number}].name", f'"{name}" is used twice'))
+            names.append(name)
+        known[table] = names
+    references: Iterable[tuple[str, str, str]] = [
+        *_references(data, "sources", "brands", "brands"),
+        *_references(data, "routes", "brands", "brands"),
+        *_references(data, "routes", "receivers", "receivers"),
+    ]
+    for number, receiver in enumerate(_tables(data, "receivers"), start=1):
+        for place, via in enumerate(receiver.get("channels") or [], start=1):
+            used = via.get("use") if isinstance(via, dict) else via
+            if isinstance(used, str):
+                path = f"receivers[{number}].channels[{place}].use"
+                references = [*references, (path, "channels", used)]
+    for path, table, name in references:
+        if name not in known[table]:
+            near = difflib.get_close_matches(name, known[table], n=1)
+            hint = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(known[table]) or 'none'}"
+            problems.append(Problem(path, f'"{name}" is not among the {table}; {hint}'))
+    return problems
+
+
+def _tables(data: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    value = data.get(key)
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _references(
+    data: Mapping[str, Any], table: str, key: str, target: str
+) -> list[tuple[str, str, str]]:
+    found = []
+    for number, item in enumerate(_tables(data, table), start=1):
+        values = item.get(key)
+        if isinstance(values, list):
+            for place, name in enumerate(cast("list[Any]", values), start=1):
+                if isinstance(name, str):
+                    found.append((f"{table}[{number}].{key}[{place}]", target, name))
+    return found

@@ -1,0 +1,174 @@
+"""The SQLite file itself: opening, pragmas, migrations, and what its failures mean.
+
+Knows no table by name. Reading and writing rows is ``monitor.store``'s work.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
+from sqlmodel import Session
+
+HEAD = "0001"
+"""The newest migration: what this program reads and writes. A test compares it with the scripts."""
+
+BUSY_TIMEOUT_SECONDS = 5.0
+
+
+class StoreError(Exception):
+    """The database cannot be used as it is; a person must act. The message says how."""
+
+
+class StoreBusyError(StoreError):
+    """Locked by another program, or the disk is full: the same step may succeed later."""
+
+
+def open_engine(path: Path, *, migrate: bool = True) -> Engine:
+    """Open (and with ``migrate``: create or upgrade) the database at ``path``.
+
+    Raises:
+        StoreError: not a database, not readable or writable, or written by a newer program;
+            the file is left untouched.
+        StoreBusyError: locked or disk full.
+    """
+    if path.is_dir():
+        raise StoreError(f"{path}: is a folder; store.path must name a file")
+    if not path.parent.is_dir():
+        raise StoreError(f"{path.parent}: no such folder; create it or change store.path")
+    with explained(path):
+        found = _revision(path)
+    if found is not None and found > HEAD:
+        raise StoreError(
+            f"{path}: written by a newer Merkwacht (schema {found}, this program knows {HEAD}); "
+            "install that version again or restore a backup from before the upgrade"
+        )
+    if found != HEAD and not migrate:
+        state = "empty or missing" if found is None else f"at schema {found}"
+        raise StoreError(f"{path}: {state}; start the daemon once to create or upgrade it")
+    engine = sqlalchemy.create_engine(
+        f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
+    )
+    _install_pragmas(engine)
+    try:
+        with explained(path):
+            if found != HEAD:
+                _upgrade(engine)
+            with engine.connect() as connection:
+                connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
+    except BaseException:
+        engine.dispose()
+        raise
+    path.chmod(0o600)
+    return engine
+
+
+@contextmanager
+def transaction(engine: Engine, path: Path, *, write: bool) -> Iterator[Session]:
+    """One transaction; commits at the end of the block, rolls back on any exception.
+
+    Writers take the lock at once (``BEGIN IMMEDIATE``), so that two of them queue instead of
+    failing half-way.
+    """
+    options = {"merkwacht_begin": "BEGIN IMMEDIATE" if write else "BEGIN"}
+    with explained(path), engine.connect().execution_options(**options) as connection:
+        with Session(connection, expire_on_commit=False) as session:
+            yield session
+            session.commit()
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours: what is wrong, where, what to do."""
+    try:
+        yield
+    except (sqlite3.DatabaseError, sqlalchemy.exc.DatabaseError) as error:
+        original = error.orig if isinstance(error, sqlalchemy.exc.DatabaseError) else error
+        code = getattr(original, "sqlite_errorcode", None)
+        primary = None if code is None else code & 0xFF
+        if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise StoreBusyError(
+                f"{path}: locked by another program for more than {BUSY_TIMEOUT_SECONDS:.0f} s; "
+                "nothing was written, the step is tried again"
+            ) from error
+        if primary in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            raise StoreBusyError(
+                f"{path}: the disk is full or failing ({original}); nothing was written and "
+                "nothing is lost, the step is tried again: make room"
+            ) from error
+        if primary in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            raise StoreError(
+                f"{path}: not a readable SQLite database ({original}); it was left as it is: "
+                "restore a backup, or move it away to start anew"
+            ) from error
+        if primary in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY):
+            raise StoreError(
+                f"{path}: cannot be opened for writing ({original}); "
+                "check owner and mode of the file and its folder"
+            ) from error
+        raise
+
+
+def _revision(path: Path) -> str | None:
+    """The schema revision of an existing file, read without changing it; None for a new one."""
+    if not path.exists() or path.stat().st_size == 0:
+        return None
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_SECONDS)
+    try:
+        tables = {
+            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")
+        }
+        if not tables:
+            return None
+        if "alembic_version" not in tables:
+            raise StoreError(
+                f"{path}: a database, but not one of Merkwacht's; it was left as it is: "
+                "change store.path"
+            )
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return None if row is None else str(row[0])
+    finally:
+        connection.close()
+
+
+def _upgrade(engine: Engine) -> None:
+    # Alembic costs a third of a second to import: only when there is something to migrate.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    with (
+        resources.as_file(resources.files("monitor") / "migrations") as folder,
+        engine.connect().execution_options(merkwacht_begin="BEGIN IMMEDIATE") as connection,
+    ):
+        config.set_main_option("script_location", str(folder))
+        config.attributes["connection"] = connection
+        with connection.begin():
+            command.upgrade(config, HEAD)
+
+
+def _install_pragmas(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _connected(connection: Any, _record: Any) -> None:
+        # Transactions are begun by us: the driver's own way cannot do BEGIN IMMEDIATE.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        # FULL: a commit survives a power cut, not only a crash of ours.
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_SECONDS * 1000)}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(
+            connection.get_execution_options().get("merkwacht_begin", "BEGIN")
+        )

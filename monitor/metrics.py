@@ -1,0 +1,186 @@
+"""Every metric of the daemon, declared in one place on a registry that is passed in.
+
+Labels come from closed sets only: kinds, reasons, and the names of sources, brands and channels in
+the configuration. Text, authors and addresses never become labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+from alerts.base import DeliveryFault, Reason, SignalKind
+from classifiers.base import SentimentLabel
+from connectors.base import SourceFault
+
+_LATENCY = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 10800, 86400)
+_WORK = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+OK = "ok"
+
+
+class Metrics:
+    """All metrics, named ``merkwacht_*``."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        # coming in
+        self.polls = Counter(
+            "merkwacht_polls", "Polls of a source by outcome.", ["source", "outcome"], registry=registry
+        )
+        self.poll_seconds = Histogram(
+            "merkwacht_poll_duration_seconds",
+            "Time a poll took.",
+            ["source"],
+            buckets=_WORK,
+            registry=registry,
+        )
+        self.posts_fetched = Counter(
+            "merkwacht_posts_fetched", "Posts a source delivered.", ["source"], registry=registry
+        )
+        self.posts_matched = Counter(
+            "merkwacht_posts_matched",
+            "Posts that matched a brand, repeats included.",
+            ["brand"],
+            registry=registry,
+        )
+        self.mentions_stored = Counter(
+            "merkwacht_mentions_stored", "Mentions stored for the first time.", ["brand"], registry=registry
+        )
+        self.rejects = Counter(
+            "merkwacht_rejects", "Items that could not become a post.", ["source"], registry=registry
+        )
+        self.last_success = Gauge(
+            "merkwacht_source_last_success_timestamp_seconds",
+            "When a source was last polled without a fault; 0: never.",
+            ["source"],
+            registry=registry,
+        )
+        self.source_failures = Gauge(
+            "merkwacht_source_consecutive_failures",
+            "Failed polls of a source since the last good one.",
+            ["source"],
+            registry=registry,
+        )
+        # meaning
+        self.assessed = Counter(
+            "merkwacht_mentions_assessed",
+            "Mentions assessed by sentiment.",
+            ["brand", "sentiment"],
+            registry=registry,
+        )
+        self.assess_failures = Counter(
+            "merkwacht_assess_failures",
+            "Mentions that could not be assessed, even alone.",
+            registry=registry,
+        )
+        self.model_seconds = Histogram(
+            "merkwacht_model_duration_seconds",
+            "Time the classifiers took for a batch.",
+            buckets=_WORK,
+            registry=registry,
+        )
+        self.queue = Gauge(
+            "merkwacht_assess_queue_mentions", "Mentions that wait for an assessment.", registry=registry
+        )
+        self.latency = Histogram(
+            "merkwacht_mention_latency_seconds",
+            "From publication of a mention to its assessment.",
+            buckets=_LATENCY,
+            registry=registry,
+        )
+        # alerting
+        self.signals = Counter(
+            "merkwacht_signals", "Signals found.", ["brand", "kind"], registry=registry
+        )
+        self.incidents_opened = Counter(
+            "merkwacht_incidents_opened", "Incidents opened.", ["kind"], registry=registry
+        )
+        self.incidents_burning = Gauge(
+            "merkwacht_incidents_burning", "Incidents open or acknowledged.", ["kind"], registry=registry
+        )
+        self.decisions = Counter(
+            "merkwacht_routing_decisions",
+            "Decisions to tell or not to tell a receiver, by reason.",
+            ["sent", "reason"],
+            registry=registry,
+        )
+        self.deliveries = Counter(
+            "merkwacht_deliveries",
+            "Attempts to deliver a notification by outcome.",
+            ["channel", "outcome"],
+            registry=registry,
+        )
+        self.delivery_seconds = Histogram(
+            "merkwacht_delivery_duration_seconds",
+            "Time an attempt took.",
+            ["channel"],
+            buckets=_WORK,
+            registry=registry,
+        )
+        self.outbox = Gauge(
+            "merkwacht_outbox_notifications", "Notifications that wait.", registry=registry
+        )
+        self.outbox_oldest = Gauge(
+            "merkwacht_outbox_oldest_age_seconds", "Age of the oldest that waits.", registry=registry
+        )
+        self.dead_letters = Gauge(
+            "merkwacht_dead_letters", "Notifications given up.", registry=registry
+        )
+        # the daemon itself
+        self.step_seconds = Histogram(
+            "merkwacht_step_duration_seconds",
+            "Time a step took.",
+            ["step"],
+            buckets=_WORK,
+            registry=registry,
+        )
+        self.step_failures = Counter(
+            "merkwacht_step_failures", "Steps that ended with an error.", ["step"], registry=registry
+        )
+        self.reloads = Counter(
+            "merkwacht_reloads", "Configuration reloads by outcome.", ["outcome"], registry=registry
+        )
+        self.ready = Gauge("merkwacht_ready", "1 when every step is fresh.", registry=registry)
+        self.database_bytes = Gauge(
+            "merkwacht_database_size_bytes", "Size of the database file.", registry=registry
+        )
+        self.build = Info("merkwacht_build", "Versions of program and model.", registry=registry)
+
+    def expect(
+        self,
+        *,
+        sources: Iterable[str],
+        brands: Iterable[str],
+        channels: Iterable[str],
+        steps: Iterable[str],
+    ) -> None:
+        """Set every label combination to zero: a rate over it then works from the first event on."""
+        for source in sources:
+            for outcome in (OK, *(fault.value for fault in SourceFault)):
+                self.polls.labels(source, outcome)
+            self.posts_fetched.labels(source)
+            self.rejects.labels(source)
+            self.last_success.labels(source)
+            self.source_failures.labels(source)
+        for brand in brands:
+            self.posts_matched.labels(brand)
+            self.mentions_stored.labels(brand)
+            for sentiment in SentimentLabel:
+                self.assessed.labels(brand, sentiment.value)
+            for kind in SignalKind:
+                self.signals.labels(brand, kind.value)
+        for kind in SignalKind:
+            self.incidents_opened.labels(kind.value)
+            self.incidents_burning.labels(kind.value)
+        for reason in Reason:
+            for sent in ("yes", "no"):
+                self.decisions.labels(sent, reason.value)
+        for channel in channels:
+            for outcome in (OK, *(fault.value for fault in DeliveryFault)):
+                self.deliveries.labels(channel, outcome)
+        for step in steps:
+            self.step_failures.labels(step)
+        for outcome in (OK, "refused"):
+            self.reloads.labels(outcome)

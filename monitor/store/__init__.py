@@ -1,0 +1,83 @@
+"""The store: the only code that reads and writes rows. Values go in, values come out.
+
+A caller opens one transaction and works through its four shelves::
+
+    with store.write() as unit:
+        unit.mentions.add(...)
+        unit.sources.advance(...)
+
+Everything in the block commits together or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlmodel import Session, select
+
+from monitor.database import StoreBusyError, StoreError, open_engine, transaction
+from monitor.store.incidents import Incidents
+from monitor.store.mentions import Mentions
+from monitor.store.outbox import Outbox
+from monitor.store.sources import Sources
+from monitor.tables import MetaRow
+
+__all__ = ["Store", "StoreBusyError", "StoreError", "Unit"]
+
+
+class Unit:
+    """One transaction over all shelves."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.sources = Sources(session)
+        self.mentions = Mentions(session)
+        self.incidents = Incidents(session)
+        self.outbox = Outbox(session)
+
+    def fact(self, key: str) -> str | None:
+        """A remembered fact about the installation."""
+        row = self._session.get(MetaRow, key)
+        return None if row is None else row.value
+
+    def remember(self, key: str, value: str) -> None:
+        """Remember a fact about the installation."""
+        self._session.merge(MetaRow(key=key, value=value))
+
+    def flush(self) -> None:
+        """Send pending rows to the database, inside the transaction."""
+        self._session.flush()
+
+    def facts(self) -> dict[str, str]:
+        """All remembered facts."""
+        return {row.key: row.value for row in self._session.exec(select(MetaRow))}
+
+
+class Store:
+    """The database at ``path``. One process writes; others may read and make small changes.
+
+    Raises (at construction and from every transaction):
+        StoreError: a person must act. StoreBusyError: try again later.
+    """
+
+    def __init__(self, path: Path, *, migrate: bool = True) -> None:
+        self.path = path
+        self._engine = open_engine(path, migrate=migrate)
+
+    @contextmanager
+    def write(self) -> Iterator[Unit]:
+        """A transaction that holds the write lock from its first moment."""
+        with transaction(self._engine, self.path, write=True) as session:
+            yield Unit(session)
+
+    @contextmanager
+    def read(self) -> Iterator[Unit]:
+        """A consistent view. Nothing written in it is wanted."""
+        with transaction(self._engine, self.path, write=False) as session:
+            yield Unit(session)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._engine.dispose()

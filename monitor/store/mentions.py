@@ -1,0 +1,388 @@
+"""Shelf of the mentions: posts that matched, their assessments, and counts of both."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete
+from sqlalchemy.dialects.sqlite import insert
+from sqlmodel import Session, col, func, select, tuple_
+
+from classifiers.base import (
+    Abuse,
+    AbuseLabel,
+    Assessment,
+    Confidence,
+    Finding,
+    Leak,
+    LeakCategory,
+    Sentiment,
+    SentimentLabel,
+)
+from connectors.base import Engagement, Mention, Post
+from monitor.tables import (
+    AssessmentRow,
+    CountRow,
+    DetectorRow,
+    IncidentMentionRow,
+    IncidentRow,
+    MentionRow,
+)
+
+BUCKET = timedelta(minutes=5)
+"""Width of the buckets in which mentions are counted."""
+
+
+def bucket_of(moment: datetime) -> datetime:
+    """Start of the bucket that ``moment`` lies in."""
+    seconds = int(moment.timestamp()) // int(BUCKET.total_seconds()) * int(BUCKET.total_seconds())
+    return datetime.fromtimestamp(seconds, tz=moment.tzinfo)
+
+
+@dataclass(frozen=True, slots=True)
+class NewMention:
+    """A post that matched, ready to be stored: ``post.author`` is already a pseudonym."""
+
+    brand: str
+    source: str
+    post: Post
+    matched: tuple[str, ...]
+    story: str
+    official: bool = False
+    imported: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A mention that waits for its assessment."""
+
+    mention: Mention
+    imported: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """A stored spike detector: it has consumed every bucket before ``settled_until``."""
+
+    settled_until: datetime
+    snapshot: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """What the topic detector needs of a mention."""
+
+    published_at: datetime
+    text: str
+    author: str | None
+    story: str
+
+
+class Mentions:
+    """Rows of mentions, assessments and counts within one transaction."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    # -- coming in -----------------------------------------------------------------------------
+
+    def add(self, mentions: Sequence[NewMention], now: datetime) -> int:
+        """Store each mention once; known ones get their newer engagement. Returns how many are new."""
+        known = self._known(mentions)
+        new = 0
+        for item in mentions:
+            key = (item.brand, item.post.platform, item.post.id)
+            row = known.get(key)
+            if row is None:
+                row = known[key] = _to_row(item, now)
+                self._session.add(row)
+                new += 1
+            else:
+                counts = item.post.engagement
+                row.likes = max(row.likes, counts.likes)
+                row.shares = max(row.shares, counts.shares)
+                row.replies = max(row.replies, counts.replies)
+        self._session.flush()
+        return new
+
+    def _known(self, mentions: Sequence[NewMention]) -> dict[tuple[str, str, str], MentionRow]:
+        keys = {(item.brand, item.post.platform, item.post.id) for item in mentions}
+        found: dict[tuple[str, str, str], MentionRow] = {}
+        ordered = sorted(keys)
+        for start in range(0, len(ordered), 200):
+            query = select(MentionRow).where(
+                tuple_(col(MentionRow.brand), col(MentionRow.platform), col(MentionRow.post_id)).in_(
+                    ordered[start : start + 200]
+                )
+            )
+            for row in self._session.exec(query):
+                found[row.brand, row.platform, row.post_id] = row
+        return found
+
+    # -- assessing -----------------------------------------------------------------------------
+
+    def queue(self, limit: int) -> list[Queued]:
+        """The oldest mentions without an assessment."""
+        query = (
+            select(MentionRow)
+            .where(col(MentionRow.assessed_by).is_(None), col(MentionRow.failed).is_(False))
+            .order_by(col(MentionRow.id))
+            .limit(limit)
+        )
+        return [Queued(to_mention(row), row.imported) for row in self._session.exec(query)]
+
+    def queue_length(self) -> int:
+        """How many mentions wait for an assessment."""
+        query = (
+            select(func.count())
+            .select_from(MentionRow)
+            .where(col(MentionRow.assessed_by).is_(None), col(MentionRow.failed).is_(False))
+        )
+        return self._session.exec(query).one()
+
+    def assess(self, mention: Mention, version: str, at: datetime, assessment: Assessment) -> bool:
+        """Keep an assessment and count the mention. False when this version was there already."""
+        row = self._session.get_one(MentionRow, mention.id)
+        first = row.assessed_by is None
+        statement = insert(AssessmentRow).values(
+            _assessment_values(mention.id, version, at, assessment)
+        )
+        added = self._session.connection().execute(statement.on_conflict_do_nothing()).rowcount
+        row.assessed_by = version
+        if added and first:
+            self._count(
+                mention.brand,
+                bucket_of(mention.post.published_at),
+                assessment.sentiment.label.value,
+            )
+        return bool(added)
+
+    def fail(self, mention_id: int) -> None:
+        """Take a mention out of the queue that cannot be assessed."""
+        self._session.get_one(MentionRow, mention_id).failed = True
+
+    def _count(self, brand: str, bucket: datetime, sentiment: str) -> None:
+        statement = insert(CountRow).values(
+            brand=brand, bucket=bucket, sentiment=sentiment, count=1
+        )
+        statement = statement.on_conflict_do_update(
+            index_elements=["brand", "bucket", "sentiment"],
+            set_={"count": col(CountRow.count) + 1},
+        )
+        self._session.connection().execute(statement)
+
+    # -- detecting -----------------------------------------------------------------------------
+
+    def counts(
+        self, brand: str, since: datetime, until: datetime
+    ) -> dict[datetime, dict[SentimentLabel, int]]:
+        """Mentions per bucket (start) and sentiment, in ``since`` <= bucket < ``until``."""
+        query = select(CountRow).where(
+            CountRow.brand == brand, col(CountRow.bucket) >= since, col(CountRow.bucket) < until
+        )
+        counts: dict[datetime, dict[SentimentLabel, int]] = {}
+        for row in self._session.exec(query):
+            counts.setdefault(row.bucket, {})[SentimentLabel(row.sentiment)] = row.count
+        return counts
+
+    def detector(self, brand: str, series: str) -> Detector | None:
+        """The stored detector of a series."""
+        row = self._session.get(DetectorRow, (brand, series))
+        return None if row is None else Detector(row.settled_until, row.snapshot)
+
+    def keep_detector(self, brand: str, series: str, detector: Detector) -> None:
+        """Store a detector."""
+        self._session.merge(
+            DetectorRow(
+                brand=brand,
+                series=series,
+                settled_until=detector.settled_until,
+                snapshot=dict(detector.snapshot),
+            )
+        )
+
+    def voices(self, brand: str, since: datetime, until: datetime) -> list[Voice]:
+        """The assessed mentions published in ``since`` <= moment < ``until``, in order."""
+        query = (
+            select(MentionRow)
+            .where(
+                MentionRow.brand == brand,
+                col(MentionRow.published_at) >= since,
+                col(MentionRow.published_at) < until,
+                col(MentionRow.assessed_by).is_not(None),
+            )
+            .order_by(col(MentionRow.published_at), col(MentionRow.id))
+        )
+        return [
+            Voice(row.published_at, row.text, row.author, row.story)
+            for row in self._session.exec(query)
+        ]
+
+    def ids_between(
+        self,
+        brand: str,
+        since: datetime,
+        until: datetime,
+        *,
+        sentiment: SentimentLabel | None = None,
+        limit: int = 500,
+    ) -> list[int]:
+        """Ids of the latest mentions published in ``since`` <= moment < ``until``."""
+        query = select(MentionRow.id).where(
+            MentionRow.brand == brand,
+            col(MentionRow.published_at) >= since,
+            col(MentionRow.published_at) < until,
+        )
+        if sentiment is not None:
+            query = query.join(AssessmentRow, col(AssessmentRow.mention_id) == MentionRow.id).where(
+                AssessmentRow.sentiment == sentiment.value,
+                AssessmentRow.version == MentionRow.assessed_by,
+            )
+        query = query.order_by(col(MentionRow.published_at).desc()).limit(limit)
+        return [number for number in self._session.exec(query) if number is not None]
+
+    # -- going out -----------------------------------------------------------------------------
+
+    def each(
+        self, since: datetime | None, until: datetime | None
+    ) -> Iterator[tuple[Mention, Assessment | None]]:
+        """All mentions published in ``since`` <= moment < ``until`` with their assessments, in order."""
+        query = (
+            select(MentionRow, AssessmentRow)
+            .outerjoin(
+                AssessmentRow,
+                (col(AssessmentRow.mention_id) == col(MentionRow.id))
+                & (col(AssessmentRow.version) == col(MentionRow.assessed_by)),
+            )
+            .order_by(col(MentionRow.published_at), col(MentionRow.id))
+            .execution_options(yield_per=500)
+        )
+        if since is not None:
+            query = query.where(col(MentionRow.published_at) >= since)
+        if until is not None:
+            query = query.where(col(MentionRow.published_at) < until)
+        for mention, assessment in self._session.exec(query):
+            yield to_mention(mention), None if assessment is None else to_assessment(assessment)
+
+    def total(self) -> int:
+        """How many mentions there are."""
+        return self._session.exec(select(func.count()).select_from(MentionRow)).one()
+
+    def purge(self, before: datetime, *, keep_states: Collection[str]) -> int:
+        """Delete mentions published before a moment, save those of incidents in ``keep_states``."""
+        held = (
+            select(IncidentMentionRow.mention_id)
+            .join(IncidentRow, col(IncidentRow.id) == IncidentMentionRow.incident_id)
+            .where(col(IncidentRow.state).in_(keep_states))
+        )
+        statement = delete(MentionRow).where(
+            col(MentionRow.published_at) < before, col(MentionRow.id).not_in(held)
+        )
+        return self._session.connection().execute(statement).rowcount
+
+
+def to_mention(row: MentionRow) -> Mention:
+    """The value of a mention's row."""
+    if row.id is None:
+        raise LookupError("the mention has not been stored yet")
+    return Mention(
+        id=row.id,
+        brand=row.brand,
+        post=Post(
+            platform=row.platform,
+            id=row.post_id,
+            text=row.text,
+            published_at=row.published_at,
+            url=row.url,
+            author=row.author,
+            author_followers=row.author_followers,
+            language=row.language,
+            engagement=Engagement(row.likes, row.shares, row.replies),
+        ),
+        matched=tuple(row.matched),
+        story=row.story,
+        official=row.official,
+    )
+
+
+def to_assessment(row: AssessmentRow) -> Assessment:
+    """The value of an assessment's row."""
+    return Assessment(
+        language=row.language,
+        sentiment=Sentiment(
+            SentimentLabel(row.sentiment),
+            {SentimentLabel(label): score for label, score in row.sentiment_scores.items()},
+        ),
+        leak=Leak(
+            row.leak,
+            row.leak_score,
+            LeakCategory(row.leak_category),
+            tuple(
+                replace(
+                    Finding(**item),
+                    category=LeakCategory(item["category"]),
+                    confidence=Confidence(item["confidence"]),
+                )
+                for item in row.findings
+            ),
+        ),
+        abuse=Abuse(AbuseLabel(row.abuse), row.abuse_score),
+    )
+
+
+def _assessment_values(
+    mention_id: int, version: str, at: datetime, assessment: Assessment
+) -> dict[str, Any]:
+    return {
+        "mention_id": mention_id,
+        "version": version,
+        "at": at,
+        "language": assessment.language,
+        "sentiment": assessment.sentiment.label.value,
+        "sentiment_scores": {
+            label.value: score for label, score in assessment.sentiment.scores.items()
+        },
+        "leak": assessment.leak.escalate,
+        "leak_score": assessment.leak.score,
+        "leak_category": assessment.leak.category.value,
+        "findings": [
+            {
+                "detector": finding.detector,
+                "category": finding.category.value,
+                "start": finding.start,
+                "end": finding.end,
+                "confidence": finding.confidence.value,
+            }
+            for finding in assessment.leak.findings
+        ],
+        "abuse": assessment.abuse.label.value,
+        "abuse_score": assessment.abuse.score,
+    }
+
+
+def _to_row(item: NewMention, now: datetime) -> MentionRow:
+    post = item.post
+    return MentionRow(
+        brand=item.brand,
+        platform=post.platform,
+        post_id=post.id,
+        source=item.source,
+        url=post.url,
+        author=post.author,
+        author_followers=post.author_followers,
+        official=item.official,
+        # A date in the future would hide the mention from detection until that day.
+        published_at=min(post.published_at, now),
+        seen_at=now,
+        language=post.language,
+        text=post.text,
+        likes=post.engagement.likes,
+        shares=post.engagement.shares,
+        replies=post.engagement.replies,
+        matched=list(item.matched),
+        story=item.story,
+        imported=item.imported,
+    )

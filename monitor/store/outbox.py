@@ -1,0 +1,277 @@
+"""Shelf of the outbox: notifications until they are delivered, and why each was or was not sent.
+
+Notifications of one receiver through one channel form a *lane* and leave in order: while its first
+one waits for a channel that is down, those behind it wait too. One that has trouble of its own steps
+aside and holds up nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import Session, col, func, select
+
+from alerts.base import DeliveryFault, Event
+from alerts.routes import Told
+from monitor.tables import DecisionRow, NotificationRow, ThreadRow
+
+PENDING, DELIVERED, DEAD = "pending", "delivered", "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A notification on its way."""
+
+    id: int
+    key: str
+    incident_id: int
+    event: str
+    receiver: str
+    channel: str
+    addresses: tuple[str, ...]
+    message: Mapping[str, Any]
+    created_at: datetime
+    attempts: int
+    thread: Mapping[str, Any] | None
+
+    @property
+    def lane(self) -> tuple[str, str]:
+        """Notifications of the same lane leave one after the other."""
+        return self.receiver, self.channel
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A notification as lists and reports show it."""
+
+    incident_id: int
+    event: str
+    receiver: str
+    channel: str
+    state: str
+    created_at: datetime
+    delivered_at: datetime | None
+    attempts: int
+    error: str | None
+
+
+class Outbox:
+    """Rows of the outbox within one transaction."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(
+        self,
+        *,
+        key: str,
+        incident_id: int,
+        event: Event,
+        receiver: str,
+        channel: str,
+        addresses: Sequence[str],
+        message: Mapping[str, Any],
+        now: datetime,
+    ) -> bool:
+        """Put a notification into the outbox. False when its key is there already."""
+        if self._session.exec(
+            select(NotificationRow.id).where(NotificationRow.key == key)
+        ).first():
+            return False
+        self._session.add(
+            NotificationRow(
+                key=key,
+                incident_id=incident_id,
+                event=event.value,
+                receiver=receiver,
+                channel=channel,
+                addresses=list(addresses),
+                message=dict(message),
+                state=PENDING,
+                created_at=now,
+                next_attempt_at=now,
+            )
+        )
+        self._session.flush()
+        self._probe_lane(receiver, channel, now)
+        return True
+
+    def _probe_lane(self, receiver: str, channel: str, now: datetime) -> None:
+        # Something new to say is a good moment to see whether the channel is back, unless the
+        # server itself asked us to wait.
+        head = self._head(receiver, channel)
+        if head is not None and head.fault != DeliveryFault.RATE_LIMITED.value:
+            head.next_attempt_at = min(head.next_attempt_at, now)
+
+    def _head(self, receiver: str, channel: str) -> NotificationRow | None:
+        query = (
+            select(NotificationRow)
+            .where(
+                NotificationRow.receiver == receiver,
+                NotificationRow.channel == channel,
+                NotificationRow.state == PENDING,
+                col(NotificationRow.aside).is_(False),
+            )
+            .order_by(col(NotificationRow.id))
+            .limit(1)
+        )
+        return self._session.exec(query).first()
+
+    def due(self, now: datetime) -> list[Pending]:
+        """The notifications to attempt now: the first of each lane, and those set aside."""
+        heads = (
+            select(func.min(NotificationRow.id))
+            .where(NotificationRow.state == PENDING, col(NotificationRow.aside).is_(False))
+            .group_by(NotificationRow.receiver, NotificationRow.channel)
+        )
+        query = (
+            select(NotificationRow)
+            .where(
+                NotificationRow.state == PENDING,
+                col(NotificationRow.next_attempt_at) <= now,
+                col(NotificationRow.id).in_(heads) | col(NotificationRow.aside).is_(True),
+            )
+            .order_by(col(NotificationRow.id))
+        )
+        return [self._pending(row) for row in self._session.exec(query)]
+
+    def _pending(self, row: NotificationRow) -> Pending:
+        thread = self._session.get(ThreadRow, (row.incident_id, row.receiver, row.channel))
+        if row.id is None:
+            raise LookupError("the notification has not been stored yet")
+        return Pending(
+            id=row.id,
+            key=row.key,
+            incident_id=row.incident_id,
+            event=row.event,
+            receiver=row.receiver,
+            channel=row.channel,
+            addresses=tuple(row.addresses),
+            message=row.message,
+            created_at=row.created_at,
+            attempts=row.attempts,
+            thread=None if thread is None else thread.reference,
+        )
+
+    def delivered(self, pending: Pending, now: datetime, thread: Mapping[str, Any]) -> None:
+        """Record that the other side took the message."""
+        row = self._session.get_one(NotificationRow, pending.id)
+        row.state, row.delivered_at, row.attempts = DELIVERED, now, row.attempts + 1
+        row.fault = row.error = None
+        if thread and pending.thread is None:
+            self._session.merge(
+                ThreadRow(
+                    incident_id=pending.incident_id,
+                    receiver=pending.receiver,
+                    channel=pending.channel,
+                    reference=dict(thread),
+                )
+            )
+
+    def failed(
+        self,
+        pending: Pending,
+        next_attempt_at: datetime | None,
+        *,
+        fault: str,
+        error: str,
+        aside: bool,
+    ) -> None:
+        """Record an attempt that failed. ``None`` for the next one: a dead letter."""
+        row = self._session.get_one(NotificationRow, pending.id)
+        row.attempts, row.fault, row.error = row.attempts + 1, fault, error[:1000]
+        row.aside = row.aside or aside
+        if next_attempt_at is None:
+            row.state = DEAD
+        else:
+            row.next_attempt_at = next_attempt_at
+
+    def make_due(self, now: datetime) -> None:
+        """Let everything that waits be attempted now."""
+        for row in self._session.exec(
+            select(NotificationRow).where(NotificationRow.state == PENDING)
+        ):
+            row.next_attempt_at = min(row.next_attempt_at, now)
+
+    def decided(
+        self,
+        incident_id: int,
+        at: datetime,
+        event: Event,
+        *,
+        receiver: str,
+        channel: str,
+        send: bool,
+        reason: str,
+    ) -> None:
+        """Keep why somebody was or was not told."""
+        self._session.add(
+            DecisionRow(
+                incident_id=incident_id,
+                at=at,
+                event=event.value,
+                receiver=receiver,
+                channel=channel,
+                send=send,
+                reason=reason,
+            )
+        )
+
+    def told(self, incident_id: int) -> list[Told]:
+        """Who was told of an incident before (or is about to be), oldest first."""
+        query = (
+            select(NotificationRow)
+            .where(NotificationRow.incident_id == incident_id)
+            .order_by(col(NotificationRow.id))
+        )
+        return [
+            Told(
+                receiver=row.receiver,
+                channel=row.channel,
+                event=Event(row.event),
+                at=row.created_at,
+            )
+            for row in self._session.exec(query)
+        ]
+
+    def of_incident(self, incident_id: int) -> list[Sent]:
+        """The notifications of an incident, oldest first."""
+        query = (
+            select(NotificationRow)
+            .where(NotificationRow.incident_id == incident_id)
+            .order_by(col(NotificationRow.id))
+        )
+        return [_sent(row) for row in self._session.exec(query)]
+
+    def dead(self) -> list[Sent]:
+        """The dead letters, oldest first."""
+        query = (
+            select(NotificationRow)
+            .where(NotificationRow.state == DEAD)
+            .order_by(col(NotificationRow.id))
+        )
+        return [_sent(row) for row in self._session.exec(query)]
+
+    def waiting(self) -> tuple[int, datetime | None]:
+        """How many notifications wait, and since when the oldest does."""
+        query = select(func.count(), func.min(NotificationRow.created_at)).where(
+            NotificationRow.state == PENDING
+        )
+        return self._session.exec(query).one()
+
+
+def _sent(row: NotificationRow) -> Sent:
+    return Sent(
+        incident_id=row.incident_id,
+        event=row.event,
+        receiver=row.receiver,
+        channel=row.channel,
+        state=row.state,
+        created_at=row.created_at,
+        delivered_at=row.delivered_at,
+        attempts=row.attempts,
+        error=row.error,
+    )
