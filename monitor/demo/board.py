@@ -1,0 +1,248 @@
+"""The demo's screen: the week as it goes by, and what is left of it at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self
+from zoneinfo import ZoneInfo
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from alerts.base import Severity
+from monitor.demo.verdict import Escalation, Verdict
+
+_COLOURS = {
+    Severity.LOW: "blue",
+    Severity.MEDIUM: "yellow",
+    Severity.HIGH: "dark_orange",
+    Severity.CRITICAL: "bold red",
+}
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+_NAMES = {
+    "leak": "leak",
+    "threat": "threat",
+    "abuse": "abuse",
+    "volume_spike": "volume spike",
+    "negativity_spike": "negativity spike",
+    "official_account": "official account",
+    "silent_source": "silent source",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """How much there is so far."""
+
+    mentions: int = 0
+    signals: int = 0
+    incidents: int = 0
+    mails: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.mentions} mentions  {self.signals} signals  "
+            f"{self.incidents} incidents  {self.mails} mails"
+        )
+
+
+class Board:
+    """Shows the replay on ``console``: a live bar on a terminal, plain lines elsewhere.
+
+    Args:
+        console: for messages; machine output has another.
+        start: the first moment of the replay.
+        end: the last.
+        zone: in which times are shown.
+    """
+
+    def __init__(self, console: Console, start: datetime, end: datetime, zone: ZoneInfo) -> None:
+        self._console = console
+        self._start = start
+        self._zone = zone
+        self._day = start.astimezone(zone).date()
+        self._last = Counters()
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None, complete_style="yellow", finished_style="green"),
+            TextColumn("{task.fields[counters]}", style="bright_black"),
+            TimeElapsedColumn(),
+            console=console,
+            expand=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task(
+            self.moment(start), total=(end - start).total_seconds(), counters=str(Counters())
+        )
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def moment(self, at: datetime) -> str:
+        """A moment of the replay as people read it, always equally wide."""
+        return f"{at.astimezone(self._zone):%a %d %b %H:%M}"
+
+    def advance(self, now: datetime, counters: Counters) -> None:
+        """Move the bar to ``now``; off a terminal, one line for each day that is over."""
+        self._progress.update(
+            self._task,
+            completed=(now - self._start).total_seconds(),
+            description=self.moment(now),
+            counters=str(counters),
+        )
+        today = now.astimezone(self._zone).date()
+        if not self._console.is_terminal and today > self._day:
+            self.say(f"-- {self._day:%a %d %b} is over: {counters}")
+        self._day = today
+        self._last = counters
+
+    def alert(
+        self, at: datetime, severity: Severity | None, subject: str, to: Sequence[str]
+    ) -> None:
+        """One line for a message that went out."""
+        colour = _COLOURS[severity] if severity else "default"
+        line = Text.assemble(
+            (self.moment(at), "bright_black"),
+            "  ",
+            (f"{severity.word if severity else 'info':<8}", colour),
+            "  ",
+            subject,
+            ("  > " + ", ".join(to), "bright_black"),
+        )
+        self._console.print(fit(line, self._console), soft_wrap=not self._console.is_terminal)
+
+    def say(self, text: str) -> None:
+        """A plain line above the bar."""
+        self._console.print(fit(Text(text), self._console), soft_wrap=True)
+
+
+def fit(text: Text, console: Console) -> Text:
+    """``text`` in what the console can show, on one line where it has a width."""
+    if not speaks_unicode(console):
+        plain = text.plain.encode(console.encoding or "ascii", "replace")
+        return Text(plain.decode(console.encoding or "ascii"))
+    if console.is_terminal:
+        text.truncate(console.width, overflow="ellipsis")
+    return text
+
+
+def speaks_unicode(console: Console) -> bool:
+    """Whether more than ASCII can be expected to show."""
+    return (console.encoding or "").lower().startswith("utf")
+
+
+def escalation_table(escalations: Sequence[Escalation], console: Console, zone: ZoneInfo) -> Table:
+    """What was escalated and why."""
+    table = Table(
+        title="What was escalated, and why",
+        box=box.SIMPLE_HEAD if speaks_unicode(console) else box.ASCII,
+        title_justify="left",
+        title_style="bold",
+        header_style="bright_black",
+        pad_edge=False,
+    )
+    table.add_column("when", no_wrap=True)
+    table.add_column("kind", no_wrap=True)
+    table.add_column("what and why", ratio=1, overflow="fold")
+    table.add_column("told", overflow="fold")
+    table.add_column("mail", overflow="fold")
+    for escalation in escalations:
+        colour = _COLOURS[escalation.severity]
+        table.add_row(
+            f"{escalation.opened_at.astimezone(zone):%a %d %b %H:%M}",
+            Text.assemble(_NAMES[escalation.kind.value], "\n", (escalation.severity.word, colour)),
+            _safe(Text.assemble(escalation.title, "\n", (escalation.why, "bright_black")), console),
+            Text("\n".join(escalation.receivers) or "nobody: no route"),
+            ", ".join(f"{number:02d}" for number in escalation.mails) or "-",
+        )
+    return table
+
+
+def verdict_table(verdict: Verdict, console: Console, seconds: float) -> Table:
+    """How that compares with what was hidden in the week."""
+    table = Table(
+        title="Against what was hidden in the week",
+        box=box.SIMPLE_HEAD if speaks_unicode(console) else box.ASCII,
+        title_justify="left",
+        title_style="bold",
+        show_header=False,
+        pad_edge=False,
+    )
+    table.add_column(no_wrap=True, style="bright_black")
+    table.add_column()
+    leaks = len(verdict.leaks_found) + len(verdict.leaks_missed)
+    threats = len(verdict.threats_found) + len(verdict.threats_missed)
+    table.add_row("leaks escalated", _score(len(verdict.leaks_found), leaks, verdict.leaks_missed))
+    table.add_row(
+        "threats and abuse", _score(len(verdict.threats_found), threats, verdict.threats_missed)
+    )
+    table.add_row("hijacked account", "noticed" if verdict.hijack_found else "missed")
+    table.add_row("crisis noticed", _after(verdict.crisis_after))
+    table.add_row("false alarms", str(len(verdict.false_alarms)))
+    table.add_row("namesakes alerted", f"{len(verdict.homonyms)} (must be 0)")
+    table.add_row("time it took", f"{seconds:.0f} s for the week")
+    return table
+
+
+def week_strip(
+    mentions: Sequence[datetime],
+    escalations: Sequence[Escalation],
+    start: datetime,
+    console: Console,
+    zone: ZoneInfo,
+) -> Text | None:
+    """The week at a glance: mentions every two hours, with a mark where an incident opened.
+
+    None where the console cannot show it.
+    """
+    if not speaks_unicode(console):
+        return None
+    width, bucket = 84, timedelta(hours=2)
+    counts = [0] * width
+    for at in mentions:
+        place = (at - start) // bucket
+        if 0 <= place < width:
+            counts[place] += 1
+    top = max([*counts, 1])
+    # A square root keeps an ordinary hour visible beside a crisis.
+    bars = "".join(_BLOCKS[round((count / top) ** 0.5 * 8)] for count in counts)
+    marks = [(" ", "default")] * width
+    for escalation in sorted(escalations, key=lambda each: each.severity):
+        place = (escalation.opened_at - start) // bucket
+        if 0 <= place < width:
+            marks[place] = ("▲", _COLOURS[escalation.severity])
+    days = "".join(
+        f"{start.astimezone(zone) + timedelta(days=day):%a %d}".ljust(12) for day in range(7)
+    )
+    return Text.assemble(
+        (bars, "yellow"), "\n", *marks, "\n", (days.rstrip(), "bright_black"), no_wrap=True
+    )
+
+
+def _safe(text: Text, console: Console) -> Text:
+    return text if speaks_unicode(console) else fit(text, console)
+
+
+def _score(found: int, total: int, missed: frozenset[str]) -> str:
+    return f"{found}/{total}" + (f" (missed {', '.join(sorted(missed))})" if missed else "")
+
+
+def _after(pause: timedelta | None) -> str:
+    if pause is None:
+        return "no"
+    return f"after {round(pause.total_seconds() / 60)} minutes"
