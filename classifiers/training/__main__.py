@@ -1,0 +1,66 @@
+"""Train the embedded model anew: ``python -m classifiers.training --help``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import torch
+
+from classifiers.training.data import load
+from classifiers.training.loop import Plan, train
+
+log = logging.getLogger("classifiers.training")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train, then export and measure. Returns the exit status."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
+    )
+    torch.set_num_threads(options.threads)
+    options.work.mkdir(parents=True, exist_ok=True)
+    checkpoint = options.work / "checkpoint.pt"
+    if options.stage in {"all", "train"}:
+        examples = load(options.corpora, options.own, "train")
+        for name, posts in examples.items():
+            log.info("%s: %d posts to learn from", name, len(posts))
+        _, progress = train(
+            options.base, examples, checkpoint, Plan(minutes=options.minutes, seed=options.seed)
+        )
+        log.info("learned from %d posts in %.0f minutes", progress.posts, progress.seconds / 60)
+    if options.stage in {"all", "export"}:
+        from classifiers.training.release import release
+
+        release(options.base, options.corpora, options.own, checkpoint, options.output)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m classifiers.training",
+        description="Train the embedded model (sentiment, leak, abuse), measure and export it.",
+    )
+    folder = {"type": Path, "required": True, "metavar": "DIR"}
+    parser.add_argument("--base", help="encoder to start from (transformers format)", **folder)
+    parser.add_argument("--corpora", help="public corpora (docs/model.md lists them)", **folder)
+    parser.add_argument("--own", help="our own leaks-train and sentiment-train", **folder)
+    parser.add_argument("--output", help="where the model folder is written", **folder)
+    parser.add_argument("--work", help="checkpoints; a later call resumes from here", **folder)
+    parser.add_argument("--minutes", type=float, default=60.0, help="budget (default: 60)")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
+    parser.add_argument("--seed", type=int, default=0, help="of shuffling (default: 0)")
+    parser.add_argument(
+        "--stage",
+        choices=["all", "train", "export"],
+        default="all",
+        help="only train, or only export and measure the last checkpoint (default: all)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

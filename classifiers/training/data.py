@@ -1,0 +1,249 @@
+"""What the model learns from and is measured on: every set, its labels, its share, its licence.
+
+A post belongs to training, development or test by a hash of its own text (or of the group it
+stands in), so the division is the same in every run, and near-copies of a post stay on one side.
+Development decides calibration and thresholds; test figures are only reported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from classifiers.base import AbuseLabel, LeakCategory, SentimentLabel
+from classifiers.text import prepare
+
+SENTIMENTS = tuple(SentimentLabel)
+CATEGORIES = tuple(label for label in LeakCategory if label is not LeakCategory.NONE)
+ABUSES = tuple(AbuseLabel)
+UNKNOWN = -1
+"""The label of a task that a post says nothing about."""
+
+Side = Literal["train", "dev", "test"]
+Row = Mapping[str, Any]
+_OWN_THREATS = Path(__file__).parent / "data" / "threats.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One prepared post with the labels it has; ``UNKNOWN`` for the others."""
+
+    text: str
+    source: str
+    group: str
+    sentiment: int = UNKNOWN
+    leak: int = UNKNOWN
+    category: int = UNKNOWN
+    abuse: int = UNKNOWN
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One data set.
+
+    ``per_round`` is how many examples one round of training draws: a share of the set when smaller
+    than the set, several passes when larger. ``dev`` and ``test`` are the shares kept apart.
+    """
+
+    name: str
+    path: str
+    read: Callable[[Row], Example | None]
+    per_round: int
+    dev: float
+    test: float
+    terms: str
+    own: bool = False
+    balance: bool = False
+    """Whether the sentiment classes are drawn equally often."""
+
+
+def sources() -> tuple[Source, ...]:
+    """All sets that training may learn from. Paths are below the corpora or the own folder."""
+    return (
+        Source("leaks", "leaks-train", _leak, 4300, 0.06, 0.0, "CC0, invented for this project", own=True),
+        Source(
+            "brand posts", "sentiment-train", _brand, 1900, 0.05, 0.05,
+            "CC0, invented for this project", own=True,
+        ),
+        Source("threats", "", _threat, 160, 0.0, 0.0, "CC0, invented for this project", own=True),
+        Source(
+            "SemEval tweets", "sentiment_en/semeval_pool.jsonl", _sentiment, 6000, 0.05, 0.05,
+            "SemEval-2013 to 2016 task A, research terms",
+        ),
+        Source(
+            "XLM-T tweets", "sentiment_multi", _sentiment, 1000, 0.0, 0.05,
+            "XLM-T (Apache-2.0, terms of the source sets): German, French, Spanish, Italian, "
+            "Portuguese",
+        ),
+        Source(
+            "Dutch political tweets", "sentiment_nl/political_tweets.jsonl", _sentiment, 700, 0.1, 0.1,
+            "annotated for a VU Amsterdam thesis (Zegelaar), no licence file",
+        ),
+        Source(
+            "Dutch restaurant sentences", "sentiment_nl/restaurants.jsonl", _restaurant, 900, 0.1, 0.1,
+            "SemEval-2016 task 5, Dutch, research terms", balance=True,
+        ),
+        Source(
+            "translated aspect sentences", "sentiment_nl/aspects_translated.jsonl", _aspect, 1000,
+            0.0, 0.0, "M-ABSA, Dutch, machine-translated, no licence file", balance=True,
+        ),
+        Source(
+            "subtitles", "sentiment_nl/subtitles_projected.jsonl", _sentiment, 500, 0.0, 0.0,
+            "XED, Dutch projections (CC BY 4.0)",
+        ),
+        Source(
+            "offensive tweets", "abuse/offensive_en.jsonl", _offensive, 2000, 0.05, 0.05,
+            "OLID as in TweetEval, terms of the source set",
+        ),
+        Source(
+            "Dutch social posts", "abuse/posts_nl.jsonl", _dutch_abuse, 1300, 0.1, 0.1,
+            "IMSyPP evaluation half, no licence file",
+        ),
+    )
+
+
+def load(corpora: Path, own: Path, side: Side) -> dict[str, list[Example]]:
+    """Read one side of every set, by the set's name.
+
+    Raises:
+        FileNotFoundError: a set is not where it should be.
+    """
+    result = {}
+    for source in sources():
+        base = own if source.own else corpora
+        path = base / source.path if source.path else _OWN_THREATS
+        examples = (source.read(row) for row in rows(path))
+        result[source.name] = [
+            replace(e, source=source.name)
+            for e in examples
+            if e is not None and side_of(e.group, source.dev, source.test) == side
+        ]
+    return result
+
+
+def rows(path: Path) -> Iterator[Row]:
+    """Rows of one JSON Lines file, or of all such files in a folder, in order of their names.
+
+    Each row knows its place: ``_file`` and ``_line``.
+    """
+    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+    if not files:
+        raise FileNotFoundError(f"no *.jsonl in {path}")
+    for file in files:
+        with file.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines):
+                yield {**json.loads(line), "_file": file.stem, "_line": number}
+
+
+def side_of(group: str, dev: float, test: float) -> Side:
+    """Where a group of posts belongs, the same in every run."""
+    digest = hashlib.blake2b(group.encode(), digest_size=8).digest()
+    place = int.from_bytes(digest, "big") / 2**64
+    if place < dev:
+        return "dev"
+    return "test" if place < dev + test else "train"
+
+
+def draw(
+    examples: Mapping[str, list[Example]], rng: random.Random, scale: float = 1.0
+) -> list[Example]:
+    """One round of training: from each set as many examples as its share says, shuffled later."""
+    result: list[Example] = []
+    for source in sources():
+        pool = list(examples[source.name])
+        if not pool:
+            continue
+        if source.balance:
+            pool = _balanced(pool, rng)
+        wanted = max(1, round(source.per_round * scale))
+        while wanted > 0:
+            rng.shuffle(pool)
+            result.extend(pool[:wanted])
+            wanted -= len(pool)
+    return result
+
+
+def _balanced(pool: list[Example], rng: random.Random) -> list[Example]:
+    """As many of each sentiment as the rarest has, at least a third of the commonest."""
+    by_label: dict[int, list[Example]] = {}
+    for example in pool:
+        by_label.setdefault(example.sentiment, []).append(example)
+    counts = [len(group) for group in by_label.values()]
+    size = max(min(counts), max(counts) // 3)
+    result = []
+    for group in by_label.values():
+        rng.shuffle(group)
+        result.extend(group[:size])
+    return result
+
+
+def _example(row: Row, **labels: Any) -> Example | None:
+    text = prepare(row["text"])
+    if not text:
+        return None
+    group = labels.pop("group", text.casefold())
+    return Example(text, "", group, language=str(row.get("lang", "")), **labels)
+
+
+def _leak(row: Row) -> Example | None:
+    leaks = bool(row["escalate"])
+    # Twins often stand next to each other: blocks of thirty lines stay on one side.
+    group = f"pair {row['pair']}" if "pair" in row else f"{row['_file']} {row['_line'] // 30}"
+    return _example(
+        row,
+        leak=int(leaks),
+        category=CATEGORIES.index(LeakCategory(row["category"])) if leaks else UNKNOWN,
+        group=group,
+    )
+
+
+def _brand(row: Row) -> Example | None:
+    return _example(
+        row,
+        sentiment=SENTIMENTS.index(row["sentiment"]),
+        abuse=ABUSES.index(row["abuse"]),
+        leak=0,
+        group=f"{row['_file']} {row['_line'] // 10}",
+    )
+
+
+def _threat(row: Row) -> Example | None:
+    return _example(row, abuse=ABUSES.index(row["abuse"]), leak=0)
+
+
+def _sentiment(row: Row) -> Example | None:
+    if row["label"] not in SENTIMENTS:
+        return None
+    return _example(row, sentiment=SENTIMENTS.index(row["label"]), leak=0)
+
+
+def _restaurant(row: Row) -> Example | None:
+    label = {"no_opinion": "neutral"}.get(row["label"], row["label"])
+    if label not in SENTIMENTS:
+        return None
+    return _example(row, sentiment=SENTIMENTS.index(label), leak=0, group=row["review"])
+
+
+def _aspect(row: Row) -> Example | None:
+    label = {"none": "neutral"}.get(row["label"], row["label"])
+    if label not in SENTIMENTS:
+        return None
+    return _example(row, sentiment=SENTIMENTS.index(label), leak=0)
+
+
+def _offensive(row: Row) -> Example | None:
+    offends = row["label"] == "offensive"
+    return _example(row, abuse=ABUSES.index("abusive" if offends else "none"), leak=0)
+
+
+def _dutch_abuse(row: Row) -> Example | None:
+    label = {"offensive": "abusive", "violent": "threat", "appropriate": "none"}.get(row["label"])
+    if label is None:  # "inappropriate": crude without insulting anybody, people disagree
+        label = "none"
+    return _example(row, abuse=ABUSES.index(label), leak=0)
