@@ -32,7 +32,7 @@ def render_rss(platform: str, posts: Sequence[StreamPost]) -> bytes:
             _add(item, "title", title)
         _add(item, "description", html.escape(body, quote=False))
         _add(item, "link", post.url)
-        guid = _add(item, "guid", post.id)
+        guid = _add(item, "guid", post.source_id)
         guid.set("isPermaLink", "false")
         _add(item, f"{{{DC}}}creator", post.author)
         _add(item, "pubDate", format_datetime(post.published_at))
@@ -49,7 +49,7 @@ def render_atom(platform: str, posts: Sequence[StreamPost]) -> bytes:
     for post in posts:
         entry = ET.SubElement(root, f"{{{ATOM}}}entry")
         title, body = _headline(post)
-        _add(entry, f"{{{ATOM}}}id", post.id)
+        _add(entry, f"{{{ATOM}}}id", post.source_id)
         _add(entry, f"{{{ATOM}}}title", title)
         content = _add(entry, f"{{{ATOM}}}content", html.escape(body, quote=False))
         content.set("type", "html")

@@ -42,8 +42,10 @@ class StreamPost:
 
     @property
     def source_id(self) -> str:
-        """The id under which its platform serves it: a number on X, the file's own elsewhere."""
-        return str(self.snowflake) if self.platform == "x" else self.id
+        """The id under which its platform serves it: a number on X, a ``tag:`` URI in feeds."""
+        if self.platform == "x":
+            return str(self.snowflake)
+        return f"tag:{self.platform.replace('_', '-')}.example.com,2026:{self.id}"
 
 
 class Stream:

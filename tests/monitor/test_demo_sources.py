@@ -14,6 +14,11 @@ import requests
 import tweepy
 from requests.adapters import HTTPAdapter
 
+from connectors.base import Context, Cursor, Post
+from connectors.http import guarded_client
+from connectors.query import Query
+from connectors.rss import RssConnector, RssOptions
+from connectors.x import XConnector, XOptions
 from monitor.demo.clock import MovedClock
 from monitor.demo.feeds import render_atom, render_rss
 from monitor.demo.sources import FEED_LENGTH, X_SEARCH, SourceServer
@@ -84,7 +89,7 @@ def test_a_feed_shows_only_what_is_out_at_the_clock(
     for platform in world.feed_platforms:
         feed = feedparser.parse(httpx.get(world.feed_url(platform)).content)
         assert not feed.bozo
-        expected = [post.id for post in reversed(stream.until(clock.now(), platform))]
+        expected = [post.source_id for post in reversed(stream.until(clock.now(), platform))]
         assert [entry.id for entry in feed.entries] == expected[:FEED_LENGTH]
 
 
@@ -103,7 +108,7 @@ def test_every_post_but_those_on_x_passes_through_a_feed_whole(
                 seen[entry.id] = f"{entry.get('title', '')} {body}".strip()
     import html
 
-    others = {post.id: post.text for post in stream.posts if post.platform != "x"}
+    others = {post.source_id: post.text for post in stream.posts if post.platform != "x"}
     assert {key: " ".join(html.unescape(value).split()) for key, value in seen.items()} == {
         key: " ".join(value.split()) for key, value in others.items()
     }
@@ -138,7 +143,7 @@ def test_a_client_that_knows_the_feed_gets_304_until_a_post_comes_out(
     for headers in (by_etag, by_date):
         second = httpx.get(url, headers=headers)
         assert second.status_code == 200
-        assert feedparser.parse(second.content).entries[0].id == upcoming.id
+        assert feedparser.parse(second.content).entries[0].id == upcoming.source_id
 
 
 def test_what_does_not_exist_is_404_and_head_has_no_body(world: SourceServer) -> None:
@@ -268,3 +273,37 @@ def test_a_moved_clock_only_goes_forward() -> None:
         clock.advance(timedelta(seconds=-1))
     with pytest.raises(ValueError, match="aware"):
         MovedClock(datetime(2026, 11, 13))  # noqa: DTZ001 - that is the point
+
+
+def test_the_real_connectors_deliver_every_post_of_the_week_once(
+    stream: Stream,
+) -> None:
+    clock = MovedClock(stream.posts[0].published_at - timedelta(minutes=1))
+    query = Query.parse("zonnehoek")
+    with (
+        SourceServer(stream, clock.now) as world,
+        guarded_client(allow_private_addresses=["127.0.0.1"]) as http,
+    ):
+        context = Context(name="demo", now=clock.now, http=http, queries=[query])
+        connectors: list[XConnector | RssConnector] = [
+            XConnector(XOptions(bearer_token=world.token, base_url=world.url), context)
+        ]
+        for platform in world.feed_platforms:
+            options = RssOptions(url=world.feed_url(platform), platform=platform)
+            connectors.append(RssConnector(options, context))
+        cursors: list[Cursor | None] = [None] * len(connectors)
+        posts: list[Post] = []
+        while clock.now() < stream.posts[-1].published_at + timedelta(hours=4):
+            clock.advance(timedelta(hours=4))
+            for place, connector in enumerate(connectors):
+                for page in connector.fetch(cursors[place]):
+                    assert not page.rejects
+                    posts.extend(page.posts)
+                    cursors[place] = page.cursor
+    delivered = {stream.file_id(post.platform, post.id): post for post in posts}
+    assert len(delivered) == len(posts) == 600
+    for expected in stream.posts:
+        post = delivered[expected.id]
+        assert " ".join(post.text.split()) == " ".join(expected.text.split())
+        assert (post.author, post.url is not None) == (expected.author, True)
+        assert post.published_at == expected.published_at
