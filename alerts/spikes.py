@@ -1,0 +1,373 @@
+"""Notices when a brand is talked about more than usual, and stays quiet otherwise.
+
+A :class:`SpikeDetector` watches one series of counts (all mentions of a brand, its negative ones)
+bucket by bucket. It learns what is usual at this hour of this day, how much that varies, and says
+how surprising the newest quarter of an hour, hour, four hours and day are. It is a pure function
+of what it was fed: no clock, no store, no randomness, and its whole memory fits in a few kB of
+JSON. It decides that something stands out, not who hears of it: that is routing's work.
+
+The model in words, with the reasons of the constants, is in ``docs/spikes.md``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from alerts.season import Season
+from alerts.spikestats import surprise, upper_quantile
+
+SNAPSHOT_VERSION = 1
+
+_MONTH = 30 * 86400.0
+_DAY = 86400
+_WINDOWS = (900, 3600, 4 * 3600, _DAY)
+"""Seconds of the time scales watched besides the bucket itself: a burst, a crisis, a slow climb."""
+_BLOCKS = 12
+"""Blocks that a longer window is kept in, so that memory does not grow with the window."""
+
+
+class Sensitivity(StrEnum):
+    """How readily the detector rings, in plain words."""
+
+    CALM = "calm"
+    BALANCED = "balanced"
+    ALERT = "alert"
+
+
+@dataclass(frozen=True, slots=True)
+class _Profile:
+    """What one sensitivity means."""
+
+    false_alarms: float
+    """False alarms a month that chance alone may cause over all time scales."""
+    least: float
+    """No window with fewer counts rings: one to three wakes nobody."""
+    excess: float
+    """Nor one with fewer counts than this above the expected."""
+    factor: float
+    """Nor one below this multiple of the expected."""
+
+
+_PROFILES = {
+    Sensitivity.CALM: _Profile(false_alarms=0.02, least=8, excess=6, factor=2.5),
+    Sensitivity.BALANCED: _Profile(false_alarms=0.1, least=5, excess=4, factor=2.0),
+    Sensitivity.ALERT: _Profile(false_alarms=1.0, least=4, excess=3, factor=1.5),
+}
+
+_VARIATION_HALF_LIFE = 14 * _DAY
+_DISPERSION_PRIOR = 0.2
+_DISPERSION_INFORMATION = 4.0
+_DISPERSION_SPREAD = 0.24
+"""Variance of the dispersion as one busy window shows it: about 6 times its square."""
+_DISPERSION_LEAST = 0.01
+_OVERLAP = 3.0
+"""Overlapping windows of one length are worth about this many separate looks per length."""
+_SCORE_ZERO = -3.0
+"""What chance shows a thousand times a month scores 0."""
+_CLIP = 3.09
+"""Counts above this many deviations teach nothing about the usual: one bucket in a thousand."""
+_SILENT_FOR = _DAY
+"""Nothing rings before this much covered time."""
+_WARM_AFTER = 7 * _DAY
+"""Until this much covered time the verdict says that it is still warming up."""
+_HOLD = 6 * 3600
+"""A spike is over when nothing stood out for this long."""
+_RELEASE = 100.0
+"""A running spike goes on while it is not this many times more ordinary than what rings."""
+_ADOPT_AFTER = _DAY
+"""A spike that lasts longer begins to be believed as the new level."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpikeVerdict:
+    """What the detector thinks of one bucket. Counts are in the unit of the series."""
+
+    at: datetime
+    """Start of the bucket, UTC."""
+    value: float
+    expected: float
+    """Usual value of this bucket, before it was seen."""
+    upper: float
+    """Highest ordinary value of this bucket: about one bucket in a thousand is above."""
+    score: float
+    """0..1, monotone in surprise; 0.5 is where the default sensitivity rings."""
+    alert: bool
+    """Whether the alarm newly rings: once per spike."""
+    warming_up: bool
+    """Whether too little was seen to know the week: cautious, not blind."""
+    since: datetime | None
+    """Start of the present spike, None when all is ordinary."""
+    window: timedelta
+    """The time scale that stands out most."""
+    window_value: float
+    window_expected: float
+    factor: float
+    """``window_value / window_expected``, at most 1000."""
+
+
+class _Window:
+    """The newest sums of one time scale, and how much such sums vary beyond Poisson.
+
+    A window is kept in at most a dozen blocks: its start moves a block at a time.
+    """
+
+    def __init__(self, length: int, bucket: int) -> None:
+        self.block = max(bucket, math.ceil(length / _BLOCKS / bucket) * bucket)
+        self._length = max(1, length // self.block)
+        self.seconds = self._length * self.block
+        self._blocks: list[list[float]] = []
+        """Index, value and expected value of each block, oldest first."""
+        self._variation = [0.0, 0.0, 0.0]
+        """Excess squares, squared means, and windows seen, all with forgetting."""
+        self._share = bucket / self.seconds
+        self._keep = 0.5 ** (bucket / _VARIATION_HALF_LIFE)
+
+    def add(self, at: int, value: float, expected: float) -> tuple[float, float]:
+        """Take in a covered bucket; gives the window's sum and expected sum."""
+        index = at // self.block
+        blocks = self._blocks
+        if blocks and blocks[-1][0] == index:
+            blocks[-1][1] += value
+            blocks[-1][2] += expected
+        else:
+            blocks.append([index, value, expected])
+            while blocks[0][0] <= index - self._length:
+                del blocks[0]
+        total = mean = 0.0
+        for _, block_value, block_expected in blocks:
+            total += block_value
+            mean += block_expected
+        return total, mean
+
+    def started(self) -> int:
+        """Start of the oldest block that counts, seconds since 1970."""
+        return int(self._blocks[0][0]) * self.block
+
+    def dispersion(self) -> float:
+        """Relative variance of the rate over such a window, shrunk to a prior."""
+        excess, squares, windows = self._variation
+        if squares <= 0:
+            return _DISPERSION_PRIOR
+        mean = math.sqrt(squares * self._share / windows)
+        seen = windows / ((2 + 1 / mean) / (mean * mean) + _DISPERSION_SPREAD)
+        information = _DISPERSION_INFORMATION + seen
+        blend = _DISPERSION_INFORMATION * _DISPERSION_PRIOR + seen * max(0.0, excess / squares)
+        return max(_DISPERSION_LEAST, blend / information)
+
+    def learn(self, total: float, mean: float, dispersion: float) -> None:
+        """Take an ordinary window into how much they vary; what stands out counts clipped."""
+        clipped = min(total, upper_quantile(mean, dispersion, _CLIP))
+        excess, squares, windows = self._variation
+        self._variation = [
+            excess * self._keep + (clipped - mean) ** 2 - mean,
+            squares * self._keep + mean * mean,
+            windows * self._keep + self._share,
+        ]
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"blocks": self._blocks, "variation": self._variation}
+
+    def load(self, snapshot: Mapping[str, Any]) -> None:
+        self._blocks = [list(block) for block in snapshot["blocks"]]
+        self._variation = list(snapshot["variation"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one time scale says of the newest bucket."""
+
+    window: _Window
+    value: float
+    expected: float
+    dispersion: float
+    rarity: float
+    """``-log10`` of how often a month chance would show this or more on any scale."""
+
+    def counts(self, floors: _Profile) -> bool:
+        return (
+            self.value >= floors.least
+            and self.value - self.expected >= floors.excess
+            and self.value >= floors.factor * self.expected
+        )
+
+
+class SpikeDetector:
+    """Watches one series of counts and rings once per spike.
+
+    Args:
+        bucket: length of a bucket, whole seconds, at most a day.
+        timezone: IANA name of the brand's public: days and hours are local to it.
+        sensitivity: how readily it rings.
+    """
+
+    def __init__(
+        self,
+        *,
+        bucket: timedelta,
+        timezone: str = "UTC",
+        sensitivity: Sensitivity = Sensitivity.BALANCED,
+    ) -> None:
+        seconds = int(bucket.total_seconds())
+        if seconds < 1 or seconds > _DAY or bucket != timedelta(seconds=seconds):
+            raise ValueError(f"a bucket is whole seconds, one second to one day, not {bucket}")
+        self._bucket = seconds
+        self._timezone = timezone
+        self._sensitivity = sensitivity
+        self._profile = _PROFILES[sensitivity]
+        self._season = Season(seconds, timezone)
+        lengths = [seconds] + [length for length in _WINDOWS if length > 1.5 * seconds]
+        self._windows = [_Window(length, seconds) for length in lengths]
+        self._hourly = min(self._windows, key=lambda window: abs(window.seconds - 3600))
+        self._last: int | None = None
+        self._covered = 0
+        """Seconds of covered time so far."""
+        self._since: int | None = None
+        """Start of the present spike."""
+        self._rang: int | None = None
+        """When the present spike rang."""
+        self._hot: int | None = None
+        """When it last stood out."""
+
+    def advance(self, at: datetime, value: float, *, covered: bool = True) -> SpikeVerdict:
+        """Take in the next bucket.
+
+        Args:
+            at: start of the bucket, aware; later than every one before. Buckets left out are gaps.
+            value: its count.
+            covered: False when the sources were dark: the bucket says nothing.
+
+        Raises:
+            ValueError: ``at`` is naive or not later than the bucket before, or ``value`` is
+                negative or no number.
+        """
+        moment = self._moment(at)
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"a count is a number of at least 0, not {value}")
+        self._last = moment
+        hourly, daily = self._hourly.dispersion(), self._windows[-1].dispersion()
+        expected, doubt = self._season.expect(moment, hourly, daily)
+        ordinary = self._windows[0].dispersion() + doubt
+        if not covered:
+            return self._verdict(moment, value, expected, ordinary, None, alert=False)
+        looks = [self._look(window, moment, value, expected, doubt) for window in self._windows]
+        alert, best = self._judge(moment, looks)
+        if self._rang is None or moment - self._rang >= _ADOPT_AFTER:
+            usual = min(value, upper_quantile(expected, ordinary, _CLIP))
+            self._season.learn(moment, usual, hourly, daily)
+            for look in looks:
+                look.window.learn(look.value, look.expected, look.dispersion)
+        self._covered += self._bucket
+        return self._verdict(moment, value, expected, ordinary, best, alert=alert)
+
+    def _moment(self, at: datetime) -> int:
+        if at.tzinfo is None:
+            raise ValueError(f"the bucket {at} has no time zone")
+        moment = int(at.timestamp())
+        if self._last is not None and moment <= self._last:
+            raise ValueError(f"the bucket {at} is not later than the one before")
+        return moment
+
+    def _look(self, window: _Window, at: int, value: float, expected: float, doubt: float) -> _Look:
+        total, mean = window.add(at, value, expected)
+        dispersion = window.dispersion() + doubt
+        looks = len(self._windows) * _MONTH / window.seconds
+        if window.seconds > self._bucket:
+            looks *= _OVERLAP
+        rarity = surprise(total, mean, dispersion) - math.log10(looks)
+        return _Look(window, total, mean, dispersion, rarity)
+
+    def _judge(self, at: int, looks: list[_Look]) -> tuple[bool, _Look]:
+        """Move the alarm's state on: whether it newly rings, and the look that stands out most."""
+        eligible = [look for look in looks if look.counts(self._profile)]
+        best = max(eligible or looks, key=lambda look: look.rarity)
+        if self._hot is not None and at - self._hot > _HOLD:
+            self._since = self._rang = self._hot = None
+        bar = -math.log10(self._profile.false_alarms)
+        if not eligible or self._covered < _SILENT_FOR:
+            return False, best
+        if self._since is not None:
+            if best.rarity >= bar - math.log10(_RELEASE):
+                self._hot = at
+            return False, best
+        if best.rarity < bar:
+            return False, best
+        self._since = best.window.started()
+        self._rang = self._hot = at
+        return True, best
+
+    def _verdict(
+        self,
+        at: int,
+        value: float,
+        expected: float,
+        dispersion: float,
+        look: _Look | None,
+        *,
+        alert: bool,
+    ) -> SpikeVerdict:
+        rarity = max(0.0, look.rarity - _SCORE_ZERO) if look else 0.0
+        middle = -math.log10(self._profile.false_alarms) - _SCORE_ZERO
+        return SpikeVerdict(
+            at=datetime.fromtimestamp(at, UTC),
+            value=value,
+            expected=expected,
+            upper=upper_quantile(expected, dispersion, _CLIP),
+            score=rarity / (rarity + middle),
+            alert=alert,
+            warming_up=self._covered < _WARM_AFTER,
+            since=None if self._since is None else datetime.fromtimestamp(self._since, UTC),
+            window=timedelta(seconds=look.window.seconds if look else self._bucket),
+            window_value=look.value if look else value,
+            window_expected=look.expected if look else expected,
+            factor=min(1000.0, look.value / look.expected) if look else 0.0,
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that was learnt, as JSON of a few kB: :meth:`restore` continues identically."""
+        return {
+            "version": SNAPSHOT_VERSION,
+            "bucket": self._bucket,
+            "timezone": self._timezone,
+            "last": self._last,
+            "covered": self._covered,
+            "since": self._since,
+            "rang": self._rang,
+            "hot": self._hot,
+            "season": self._season.snapshot(),
+            "windows": [window.snapshot() for window in self._windows],
+        }
+
+    @classmethod
+    def restore(
+        cls,
+        snapshot: Mapping[str, Any],
+        *,
+        sensitivity: Sensitivity = Sensitivity.BALANCED,
+    ) -> SpikeDetector:
+        """Continue where a snapshot was taken.
+
+        Raises:
+            ValueError: the snapshot is of another version of the detector: learn anew from the
+                stored counts.
+        """
+        if snapshot.get("version") != SNAPSHOT_VERSION:
+            raise ValueError(f"spike snapshot of version {snapshot.get('version')!r}: learn anew")
+        detector = cls(
+            bucket=timedelta(seconds=snapshot["bucket"]),
+            timezone=snapshot["timezone"],
+            sensitivity=sensitivity,
+        )
+        detector._last = snapshot["last"]
+        detector._covered = snapshot["covered"]
+        detector._since = snapshot["since"]
+        detector._rang = snapshot["rang"]
+        detector._hot = snapshot["hot"]
+        detector._season.load(snapshot["season"])
+        for window, state in zip(detector._windows, snapshot["windows"], strict=True):
+            window.load(state)
+        return detector
