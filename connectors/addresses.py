@@ -1,0 +1,96 @@
+"""Which network addresses a connector may talk to: public ones, and those the operator allows.
+
+A feed's address comes from configuration, but a redirect or a DNS answer comes from strangers.
+Without this check either could point the daemon at a router, a database or the metadata service of
+a cloud. The check is made on the address that is really connected to (see :mod:`connectors.http`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# Reserved or answered by a cloud's own host, yet "global" to the standard library.
+_ALSO_REFUSED: tuple[Network, ...] = (
+    ipaddress.ip_network("192.0.0.0/24"),  # protocol assignments; Oracle's metadata service
+    ipaddress.ip_network("192.88.99.0/24"),  # 6to4 relays, withdrawn
+    ipaddress.ip_network("168.63.129.16/32"),  # Azure's host agent
+)
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
+
+
+def is_public(address: Address) -> bool:
+    """Whether anyone on the internet may host something at ``address``.
+
+    An IPv6 address that carries an IPv4 address (mapped, 6to4, Teredo, NAT64) is judged by both.
+    """
+    if not address.is_global or address.is_multicast or address.is_unspecified:
+        return False
+    if any(address in network for network in _ALSO_REFUSED if network.version == address.version):
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.is_site_local or address in _LOCAL_NAT64:
+            return False
+        return all(is_public(inner) for inner in _embedded(address))
+    return True
+
+
+def _embedded(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """Give the IPv4 addresses that packets to ``address`` may end up at."""
+    inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    if address in _NAT64:
+        inner.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+    return [found for found in inner if found is not None]
+
+
+class AddressPolicy:
+    """Public addresses always, private ones only as the operator says.
+
+    Args:
+        allow_private: False for none, True for all, or a list of host names (allowed wherever they
+            lead), addresses (``127.0.0.1``) and networks (``10.0.0.0/8``, ``fd00::/8``).
+
+    Raises:
+        ValueError: an entry is none of the three; the message names it.
+    """
+
+    def __init__(self, allow_private: bool | Iterable[str] = False) -> None:  # noqa: FBT001, FBT002 - the configuration's own shape
+        self._all = allow_private is True
+        self._hosts: set[str] = set()
+        self._networks: list[Network] = []
+        for entry in () if isinstance(allow_private, bool) else allow_private:
+            self._add(entry)
+
+    def _add(self, entry: str) -> None:
+        try:
+            self._networks.append(ipaddress.ip_network(entry.strip("[]"), strict=False))
+        except ValueError:
+            host = _normal(entry)
+            if not host or any(mark in host for mark in "/:@ "):
+                raise ValueError(
+                    f"{entry!r} is no host name, address or network; "
+                    "write for example 'intranet.example', '127.0.0.1' or '10.0.0.0/8'"
+                ) from None
+            self._hosts.add(host)
+
+    def allows(self, host: str, address: Address) -> bool:
+        """Whether ``address``, found for the name ``host``, may be connected to."""
+        if self._all or is_public(address) or _normal(host) in self._hosts:
+            return True
+        seen_as = [address]
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            seen_as.append(address.ipv4_mapped)
+        return any(
+            one in network
+            for one in seen_as
+            for network in self._networks
+            if network.version == one.version
+        )
+
+
+def _normal(host: str) -> str:
+    return host.rstrip(".").lower()
