@@ -1,0 +1,128 @@
+"""One line of a mention file (JSON Lines) to a post and back.
+
+Shared by the ``file`` connector and by ``merkwacht import``, ``export`` and ``backtest``. The keys
+of a line are ``id, source, url, author, author_followers, published_at, lang, text, likes, shares,
+replies``; others are ignored, so that an export with assessments can be read again.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from connectors.base import Engagement, Post
+from connectors.plaintext import clean, language_tag, one_line, web_url
+
+_Count = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class MentionLineError(ValueError):
+    """A line that is no mention; the message is one clause that names what is wrong with it."""
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True, hide_input_in_errors=True)
+
+    id: Annotated[str, Field(min_length=1, max_length=500)]
+    source: Annotated[str, Field(min_length=1, max_length=50)]
+    text: str
+    published_at: AwareDatetime
+    url: str | None = None
+    author: str | None = None
+    author_followers: _Count | None = None
+    lang: str | None = None
+    likes: _Count | None = None
+    shares: _Count | None = None
+    replies: _Count | None = None
+
+
+def parse_line(line: str | bytes) -> Post:
+    """Read one line.
+
+    Text is cleaned of what cannot be stored; an address that is no web address is dropped.
+
+    Raises:
+        MentionLineError: not JSON, a key missing, a value of the wrong kind.
+    """
+    try:
+        text = line.decode("utf-8-sig") if isinstance(line, bytes) else line
+        value: Any = json.loads(text)
+    except UnicodeDecodeError:
+        raise MentionLineError("not UTF-8 text") from None
+    except json.JSONDecodeError as error:
+        raise MentionLineError(f"not JSON: {error.msg} at column {error.colno}") from None
+    except (RecursionError, ValueError):
+        raise MentionLineError("not JSON of a sensible depth and size") from None
+    return parse_object(value)
+
+
+def parse_object(value: Any) -> Post:
+    """Turn the JSON object of one line into a post.
+
+    Raises:
+        MentionLineError: no object, a key missing, a value of the wrong kind.
+    """
+    if not isinstance(value, dict):
+        raise MentionLineError("not a JSON object")
+    try:
+        line = _Line.model_validate(_storable(value))
+        published_at = line.published_at.astimezone(UTC)
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors())
+        raise MentionLineError("; ".join(problems)[:500]) from None
+    except OverflowError:
+        raise MentionLineError("published_at: beyond the years that can be counted") from None
+    return Post(
+        platform=line.source,
+        id=line.id,
+        text=clean(line.text),
+        published_at=published_at,
+        url=web_url(line.url),
+        author=line.author or None,
+        author_followers=line.author_followers,
+        language=language_tag(line.lang),
+        engagement=Engagement(line.likes or 0, line.shares or 0, line.replies or 0),
+    )
+
+
+def _storable(value: dict[str, Any]) -> dict[str, Any]:
+    """Clean the short texts; JSON may smuggle in half characters and line breaks."""
+    short = {"id": 501, "source": 51, "author": 200, "lang": 40}
+    return {
+        key: one_line(item, short[key])
+        if key in short and isinstance(item, str)
+        else clean(item)
+        if isinstance(item, str)
+        else item
+        for key, item in value.items()
+        if key in _Line.model_fields
+    }
+
+
+def to_object(post: Post) -> dict[str, Any]:
+    """Give the JSON object for ``post``: the inverse of :func:`parse_object`."""
+    return {
+        "id": post.id,
+        "source": post.platform,
+        "url": post.url,
+        "author": post.author,
+        "author_followers": post.author_followers,
+        "published_at": _iso(post.published_at),
+        "lang": post.language,
+        "text": post.text,
+        "likes": post.engagement.likes,
+        "shares": post.engagement.shares,
+        "replies": post.engagement.replies,
+    }
+
+
+def to_line(post: Post) -> str:
+    """Write ``post`` as one line, without the line break."""
+    return json.dumps(to_object(post), ensure_ascii=False)
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat()
