@@ -1,1 +1,13 @@
 """Where it was said: one class per kind of source, from a source to posts."""
+
+from connectors.base import Connector
+from connectors.file import FileConnector
+from connectors.rss import RssConnector
+from connectors.x import XConnector
+
+CONNECTORS: dict[str, type[Connector]] = {
+    "file": FileConnector,
+    "rss": RssConnector,
+    "x": XConnector,
+}
+"""Every kind of source: the word in the configuration, and the class that polls it."""
