@@ -110,6 +110,12 @@ class SpikeVerdict:
     """``window_value / window_expected``, at most 1000."""
 
 
+def check_count(value: float) -> None:
+    """Raise ValueError unless ``value`` can be a count: finite and at least 0."""
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"a count is a number of at least 0, not {value}")
+
+
 class _Window:
     """The newest sums of one time scale, and how much such sums vary beyond Poisson.
 
@@ -246,8 +252,7 @@ class SpikeDetector:
                 negative or no number.
         """
         moment = self._moment(at)
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"a count is a number of at least 0, not {value}")
+        check_count(value)
         self._last = moment
         hourly, daily = self._hourly.dispersion(), self._windows[-1].dispersion()
         expected, doubt = self._season.expect(moment, hourly, daily)

@@ -10,31 +10,27 @@ import csv
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TextIO
 
-from alerts.spikes import SpikeDetector
+from alerts.spikes import SpikeDetector, check_count
 
 _HEADER = ["timestamp", "value"]
-_LOOK_AHEAD = 500
-"""Rows read before the first is answered when the bucket is to be found out."""
+_FIRST_ROWS = 12
+"""Rows that the length of a bucket is read from when it is not given. They score 0: a row never
+depends on a later one."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
     """A row of the input, with its time understood."""
 
-    line: int
     timestamp: str
     at: datetime
     text: str
     value: float
-
-
-class _BadRow(Exception):
-    """A row that cannot be used; the message says why."""
 
 
 def run(source: TextIO, sink: TextIO, *, bucket: timedelta | None, timezone: str) -> int:
@@ -56,77 +52,89 @@ def run(source: TextIO, sink: TextIO, *, bucket: timedelta | None, timezone: str
         found = "nothing" if header is None else ",".join(header)
         _complain(f"line 1: expected the header {','.join(_HEADER)}, found {found[:100]}")
         return 2
-    faults: list[str] = []
-    rows = _rows(reader, faults)
-    if bucket is None:
-        first = list(itertools.islice(rows, _LOOK_AHEAD))
-        rows = itertools.chain(first, rows)
-        bucket = commonest_step([row.at for row in first])
     try:
-        detector = SpikeDetector(bucket=bucket, timezone=timezone)
+        table = _Table(sink, bucket, timezone)
     except ValueError as error:
-        _complain(f"{error}; give the bucket that the rows are counted in")
+        _complain(str(error))
         return 2
-    writer = csv.writer(sink, lineterminator="\n")
-    writer.writerow([*_HEADER, "expected", "score", "alert"])
-    for row in rows:
-        try:
-            verdict = detector.advance(row.at, row.value)
-        except ValueError as error:
-            faults.append(f"line {row.line}: {error}")
-            _complain(faults[-1])
-            continue
-        writer.writerow(
-            [
-                row.timestamp,
-                row.text,
-                f"{verdict.expected:.4g}",
-                f"{verdict.score:.6f}",
-                int(verdict.alert),
-            ]
-        )
-        sink.flush()
-    return 1 if faults else 0
-
-
-def commonest_step(times: Iterable[datetime]) -> timedelta:
-    """Commonest positive step between neighbours; five minutes when there is none."""
-    steps = Counter(
-        later - earlier for earlier, later in itertools.pairwise(times) if later > earlier
-    )
-    if not steps:
-        return timedelta(minutes=5)
-    return max(steps, key=lambda step: (steps[step], -step))
-
-
-def _rows(reader: Iterator[list[str]], faults: list[str]) -> Iterator[_Row]:
+    faults = 0
     line = 1
     while True:
         line += 1
         try:
             cells = next(reader)
             if cells:
-                yield _parse(line, cells)
+                table.add(_parse(cells))
         except StopIteration:
+            return 1 if faults else 0
+        except (ValueError, csv.Error) as error:
+            faults += 1
+            _complain(f"line {line}: {error}")
+
+
+class _Table:
+    """The output, and the detector behind it once the length of a bucket is known."""
+
+    def __init__(self, sink: TextIO, bucket: timedelta | None, timezone: str) -> None:
+        self._sink = sink
+        self._timezone = timezone
+        self._first: list[_Row] = []
+        self._detector = None if bucket is None else self._detect(bucket)
+        self._writer = csv.writer(sink, lineterminator="\n")
+        self._writer.writerow([*_HEADER, "expected", "score", "alert"])
+
+    def _detect(self, bucket: timedelta) -> SpikeDetector:
+        return SpikeDetector(bucket=bucket, timezone=self._timezone)
+
+    def add(self, row: _Row) -> None:
+        """Answer one row. Raises ValueError when it cannot be: nothing is written then."""
+        if self._detector is None:
+            self._gather(row)
             return
-        except (_BadRow, csv.Error) as error:
-            faults.append(f"line {line}: {error}")
-            _complain(faults[-1])
+        verdict = self._detector.advance(row.at, row.value)
+        self._write(row, verdict.expected, verdict.score, alert=verdict.alert)
+
+    def _gather(self, row: _Row) -> None:
+        """Answer a row before the length of a bucket is known, with the mean so far."""
+        check_count(row.value)
+        if self._first and row.at <= self._first[-1].at:
+            raise ValueError(f"{row.timestamp} is not later than the row before")
+        values = [before.value for before in self._first]
+        expected = sum(values) / len(values) if values else row.value
+        self._write(row, expected, 0.0, alert=False)
+        self._first.append(row)
+        if len(self._first) == _FIRST_ROWS:
+            self._detector = self._detect(commonest_step([first.at for first in self._first]))
+            for first in self._first:
+                self._detector.advance(first.at, first.value)
+
+    def _write(self, row: _Row, expected: float, score: float, *, alert: bool) -> None:
+        numbers = f"{expected:.4g}", f"{score:.6f}", int(alert)
+        self._writer.writerow([row.timestamp, row.text, *numbers])
+        self._sink.flush()
 
 
-def _parse(line: int, cells: list[str]) -> _Row:
+def commonest_step(times: Iterable[datetime]) -> timedelta:
+    """Commonest step between neighbours, the shortest of equals, at most a day."""
+    steps = Counter(
+        later - earlier for earlier, later in itertools.pairwise(times) if later > earlier
+    )
+    return min(max(steps, key=lambda step: (steps[step], -step)), timedelta(days=1))
+
+
+def _parse(cells: list[str]) -> _Row:
     if len(cells) != len(_HEADER):
-        raise _BadRow(f"expected timestamp and value, found {len(cells)} columns")
+        raise ValueError(f"expected timestamp and value, found {len(cells)} columns")
     timestamp, text = cells[0].strip(), cells[1].strip()
     try:
         at = datetime.fromisoformat(timestamp)
     except ValueError:
-        raise _BadRow(f"{timestamp[:50]!r} is no ISO 8601 time") from None
+        raise ValueError(f"{timestamp[:50]!r} is no ISO 8601 time") from None
     try:
         value = float(text)
     except ValueError:
-        raise _BadRow(f"{text[:50]!r} is no number") from None
-    return _Row(line, timestamp, at if at.tzinfo else at.replace(tzinfo=UTC), text, value)
+        raise ValueError(f"{text[:50]!r} is no number") from None
+    return _Row(timestamp, at if at.tzinfo else at.replace(tzinfo=UTC), text, value)
 
 
 def _complain(message: str) -> None:
