@@ -337,7 +337,7 @@ def _path(location: Sequence[str | int], data: Mapping[str, Any]) -> tuple[str, 
     while rest:
         step = rest.pop(0)
         if isinstance(step, int):
-            parts += f"[{step + 1}]"
+            parts += f"[{step}]"
             if table in ("sources", "channels") and len(rest) > 1 and rest[0] in (
                 *CONNECTORS,
                 *CHANNELS,
@@ -376,7 +376,7 @@ def _name_problems(data: Mapping[str, Any]) -> list[Problem]:
     known: dict[str, list[str]] = {}
     for table in ("brands", "sources", "channels", "receivers"):
         names: list[str] = []
-        for number, item in enumerate(_tables(data, table), start=1):
+        for number, item in enumerate(_tables(data, table)):
             name = item.get("name")
             if not isinstance(name, str):
                 continue
@@ -389,8 +389,8 @@ def _name_problems(data: Mapping[str, Any]) -> list[Problem]:
         *_references(data, "routes", "brands", "brands"),
         *_references(data, "routes", "receivers", "receivers"),
     ]
-    for number, receiver in enumerate(_tables(data, "receivers"), start=1):
-        for place, via in enumerate(receiver.get("channels") or [], start=1):
+    for number, receiver in enumerate(_tables(data, "receivers")):
+        for place, via in enumerate(receiver.get("channels") or []):
             used = via.get("use") if isinstance(via, dict) else via
             if isinstance(used, str):
                 path = f"receivers[{number}].channels[{place}].use"
@@ -412,10 +412,10 @@ def _references(
     data: Mapping[str, Any], table: str, key: str, target: str
 ) -> list[tuple[str, str, str]]:
     found = []
-    for number, item in enumerate(_tables(data, table), start=1):
+    for number, item in enumerate(_tables(data, table)):
         values = item.get(key)
         if isinstance(values, list):
-            for place, name in enumerate(cast("list[Any]", values), start=1):
+            for place, name in enumerate(cast("list[Any]", values)):
                 if isinstance(name, str):
                     found.append((f"{table}[{number}].{key}[{place}]", target, name))
     return found

@@ -53,6 +53,10 @@ def open_engine(path: Path, *, migrate: bool = True) -> Engine:
     if found != HEAD and not migrate:
         state = "empty or missing" if found is None else f"at schema {found}"
         raise StoreError(f"{path}: {state}; start the daemon once to create or upgrade it")
+    if found is None:
+        # Before SQLite makes it (and its -wal and -shm after its example): only ours to read.
+        with explained(path):
+            _create_private(path)
     engine = sqlalchemy.create_engine(
         f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
     )
@@ -66,7 +70,6 @@ def open_engine(path: Path, *, migrate: bool = True) -> Engine:
     except BaseException:
         engine.dispose()
         raise
-    path.chmod(0o600)
     return engine
 
 
@@ -138,6 +141,15 @@ def _revision(path: Path) -> str | None:
         connection.close()
 
 
+def _create_private(path: Path) -> None:
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot be created ({error.strerror}); check owner and mode of its folder"
+        ) from None
+
+
 def _upgrade(engine: Engine) -> None:
     # Alembic costs a third of a second to import: only when there is something to migrate.
     from alembic import command  # noqa: PLC0415
@@ -150,8 +162,20 @@ def _upgrade(engine: Engine) -> None:
     ):
         config.set_main_option("script_location", str(folder))
         config.attributes["connection"] = connection
-        with connection.begin():
-            command.upgrade(config, HEAD)
+        # Rebuilding a table (SQLite's way to alter one) would otherwise cascade into the rows that
+        # refer to it; the pragma has no effect inside a transaction.
+        driver = connection.connection.driver_connection
+        if driver is None:
+            raise StoreError("the database connection was lost")
+        driver.execute("PRAGMA foreign_keys=OFF")
+        try:
+            with connection.begin():
+                command.upgrade(config, HEAD)
+                broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+                if broken:
+                    raise StoreError(f"the upgrade would break {len(broken)} references; undone")
+        finally:
+            driver.execute("PRAGMA foreign_keys=ON")
 
 
 def _install_pragmas(engine: Engine) -> None:

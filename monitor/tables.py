@@ -14,6 +14,13 @@ from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
 
+WAITING = "state = 'pending'"
+"""Which notifications wait for delivery, in the words of their index."""
+
+QUEUED = "assessed_by IS NULL AND failed = 0"
+"""Which mentions wait for an assessment: queries must say it in these words to use the index."""
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware moment, kept as UTC text that a person can read in any SQLite browser."""
 
@@ -58,6 +65,8 @@ class SourceRow(SQLModel, table=True):
     __tablename__ = "source"
     name: str = Field(primary_key=True)
     kind: str
+    fingerprint: str
+    """Of what the cursor is a cursor of: another address or query starts from the beginning."""
     cursor: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True), nullable=True))
     next_due_at: datetime = _moment()
     first_seen_at: datetime = _moment()
@@ -116,18 +125,23 @@ class MentionRow(SQLModel, table=True):
     matched: Any = _json()
     story: str
     imported: bool = False
-    """Brought in by hand: assessed and counted, never alerted."""
+    """Brought in by hand: assessed, but neither counted for spikes nor alerted."""
     assessed_by: str | None = None
     """Version of the latest assessment; null: in the queue."""
+    counted_as: str | None = None
+    """The sentiment it stands under in ``bucket_count``; null: not counted."""
+    tries: int = 0
+    """Assessments begun. One that killed the process leaves its mark here."""
     failed: bool = False
     """The classifiers could not assess it, even alone."""
     __table_args__ = (
         UniqueConstraint("brand", "platform", "post_id"),
         Index("ix_mention_brand_published_at", "brand", "published_at"),
-        Index(
-            "ix_mention_queue", "id", sqlite_where=text("assessed_by IS NULL AND failed = 0")
-        ),
+        Index("ix_mention_published_at", "published_at"),
+        Index("ix_mention_queue", "id", sqlite_where=text(QUEUED)),
         Index("ix_mention_author", "author"),
+        # An id is never given to another post, also after deletion: incidents refer to it.
+        {"sqlite_autoincrement": True},
     )
 
 
@@ -152,11 +166,12 @@ class AssessmentRow(SQLModel, table=True):
 
 
 class CountRow(SQLModel, table=True):
-    """How many mentions of a brand were published in a bucket, by sentiment."""
+    """How many mentions of a brand a source gave that were published in a bucket, by sentiment."""
 
     __tablename__ = "bucket_count"
     brand: str = Field(primary_key=True)
     bucket: datetime = Field(sa_column=Column(UtcDateTime, primary_key=True, nullable=False))
+    source: str = Field(primary_key=True)
     sentiment: str = Field(primary_key=True)
     count: int
 
@@ -167,6 +182,8 @@ class DetectorRow(SQLModel, table=True):
     __tablename__ = "detector"
     brand: str = Field(primary_key=True)
     series: str = Field(primary_key=True)
+    version: str
+    """Of the algorithm: another one starts anew from the counts."""
     settled_until: datetime = _moment()
     snapshot: Any = _json()
 
@@ -186,6 +203,7 @@ class IncidentRow(SQLModel, table=True):
     acknowledged_at: datetime | None = _moment(nullable=True)
     acknowledged_by: str | None = None
     resolved_at: datetime | None = _moment(nullable=True)
+    __table_args__ = ({"sqlite_autoincrement": True},)
 
 
 class IncidentEventRow(SQLModel, table=True):
@@ -206,6 +224,7 @@ class IncidentMentionRow(SQLModel, table=True):
     __tablename__ = "incident_mention"
     incident_id: int = Field(foreign_key="incident.id", primary_key=True)
     mention_id: int = Field(foreign_key="mention.id", primary_key=True, ondelete="CASCADE")
+    __table_args__ = (Index("ix_incident_mention_mention_id", "mention_id"),)
 
 
 class SignalRow(SQLModel, table=True):
@@ -241,6 +260,8 @@ class NotificationRow(SQLModel, table=True):
     """pending, delivered, dead."""
     created_at: datetime = _moment()
     next_attempt_at: datetime = _moment()
+    not_before: datetime | None = _moment(nullable=True)
+    """The server itself asked us to wait until then."""
     attempts: int = 0
     aside: bool = False
     """Trouble of its own (not of its channel): those behind it may overtake."""
@@ -248,7 +269,14 @@ class NotificationRow(SQLModel, table=True):
     fault: str | None = None
     error: str | None = None
     __table_args__ = (
-        Index("ix_notification_due", "next_attempt_at", sqlite_where=text("state = 'pending'")),
+        Index(
+            "ix_notification_lane",
+            "receiver",
+            "channel",
+            "id",
+            sqlite_where=text(WAITING),
+        ),
+        {"sqlite_autoincrement": True},
     )
 
 

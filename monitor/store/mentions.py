@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete
+from sqlalchemy import delete, text
 from sqlalchemy.dialects.sqlite import insert
 from sqlmodel import Session, col, func, select, tuple_
 
@@ -24,6 +24,7 @@ from classifiers.base import (
 )
 from connectors.base import Engagement, Mention, Post
 from monitor.tables import (
+    QUEUED,
     AssessmentRow,
     CountRow,
     DetectorRow,
@@ -61,12 +62,15 @@ class Queued:
 
     mention: Mention
     imported: bool
+    tries: int
+    """Assessments begun and not finished."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detector:
     """A stored spike detector: it has consumed every bucket before ``settled_until``."""
 
+    version: str
     settled_until: datetime
     snapshot: Mapping[str, Any]
 
@@ -127,50 +131,60 @@ class Mentions:
     def queue(self, limit: int) -> list[Queued]:
         """The oldest mentions without an assessment."""
         query = (
-            select(MentionRow)
-            .where(col(MentionRow.assessed_by).is_(None), col(MentionRow.failed).is_(False))
-            .order_by(col(MentionRow.id))
-            .limit(limit)
+            select(MentionRow).where(text(QUEUED)).order_by(col(MentionRow.id)).limit(limit)
         )
-        return [Queued(to_mention(row), row.imported) for row in self._session.exec(query)]
+        return [
+            Queued(to_mention(row), row.imported, row.tries) for row in self._session.exec(query)
+        ]
 
-    def queue_length(self) -> int:
-        """How many mentions wait for an assessment."""
-        query = (
-            select(func.count())
-            .select_from(MentionRow)
-            .where(col(MentionRow.assessed_by).is_(None), col(MentionRow.failed).is_(False))
+    def begin_assessment(self, queued: Sequence[Queued]) -> None:
+        """Leave a mark that these are being assessed: one that kills the process is found by it."""
+        for item in queued:
+            self._session.get_one(MentionRow, item.mention.id).tries += 1
+
+    def oldest_queued(self, brand: str) -> datetime | None:
+        """When the oldest waiting mention of a brand was published."""
+        query = select(func.min(MentionRow.published_at)).where(
+            text(QUEUED), MentionRow.brand == brand, col(MentionRow.imported).is_(False)
         )
         return self._session.exec(query).one()
 
+    def queue_length(self) -> int:
+        """How many mentions wait for an assessment."""
+        query = select(func.count()).select_from(MentionRow).where(text(QUEUED))
+        return self._session.exec(query).one()
+
     def assess(self, mention: Mention, version: str, at: datetime, assessment: Assessment) -> bool:
-        """Keep an assessment and count the mention. False when this version was there already."""
+        """Keep an assessment and count the mention. False when this version was there already.
+
+        A mention stands in the counts once, under the sentiment of its latest assessment.
+        """
         row = self._session.get_one(MentionRow, mention.id)
-        first = row.assessed_by is None
         statement = insert(AssessmentRow).values(
             _assessment_values(mention.id, version, at, assessment)
         )
         added = self._session.connection().execute(statement.on_conflict_do_nothing()).rowcount
-        row.assessed_by = version
-        if added and first:
-            self._count(
-                mention.brand,
-                bucket_of(mention.post.published_at),
-                assessment.sentiment.label.value,
-            )
+        row.assessed_by, row.tries = version, 0
+        sentiment = assessment.sentiment.label.value
+        if added and not row.imported and row.counted_as != sentiment:
+            bucket = bucket_of(row.published_at)
+            if row.counted_as is not None:
+                self._count(row, bucket, row.counted_as, -1)
+            self._count(row, bucket, sentiment, +1)
+            row.counted_as = sentiment
         return bool(added)
 
     def fail(self, mention_id: int) -> None:
         """Take a mention out of the queue that cannot be assessed."""
         self._session.get_one(MentionRow, mention_id).failed = True
 
-    def _count(self, brand: str, bucket: datetime, sentiment: str) -> None:
+    def _count(self, row: MentionRow, bucket: datetime, sentiment: str, step: int) -> None:
         statement = insert(CountRow).values(
-            brand=brand, bucket=bucket, sentiment=sentiment, count=1
+            brand=row.brand, bucket=bucket, source=row.source, sentiment=sentiment, count=step
         )
         statement = statement.on_conflict_do_update(
-            index_elements=["brand", "bucket", "sentiment"],
-            set_={"count": col(CountRow.count) + 1},
+            index_elements=["brand", "bucket", "source", "sentiment"],
+            set_={"count": col(CountRow.count) + step},
         )
         self._session.connection().execute(statement)
 
@@ -185,13 +199,14 @@ class Mentions:
         )
         counts: dict[datetime, dict[SentimentLabel, int]] = {}
         for row in self._session.exec(query):
-            counts.setdefault(row.bucket, {})[SentimentLabel(row.sentiment)] = row.count
+            cell = counts.setdefault(row.bucket, dict.fromkeys(SentimentLabel, 0))
+            cell[SentimentLabel(row.sentiment)] += row.count
         return counts
 
     def detector(self, brand: str, series: str) -> Detector | None:
         """The stored detector of a series."""
         row = self._session.get(DetectorRow, (brand, series))
-        return None if row is None else Detector(row.settled_until, row.snapshot)
+        return None if row is None else Detector(row.version, row.settled_until, row.snapshot)
 
     def keep_detector(self, brand: str, series: str, detector: Detector) -> None:
         """Store a detector."""
@@ -199,6 +214,7 @@ class Mentions:
             DetectorRow(
                 brand=brand,
                 series=series,
+                version=detector.version,
                 settled_until=detector.settled_until,
                 snapshot=dict(detector.snapshot),
             )
@@ -271,16 +287,20 @@ class Mentions:
         """How many mentions there are."""
         return self._session.exec(select(func.count()).select_from(MentionRow)).one()
 
-    def purge(self, before: datetime, *, keep_states: Collection[str]) -> int:
-        """Delete mentions published before a moment, save those of incidents in ``keep_states``."""
+    def purge(self, before: datetime, *, keep_states: Collection[str], limit: int) -> int:
+        """Delete up to ``limit`` mentions published before a moment, save those that incidents in
+        ``keep_states`` are about. Returns how many."""
         held = (
             select(IncidentMentionRow.mention_id)
             .join(IncidentRow, col(IncidentRow.id) == IncidentMentionRow.incident_id)
             .where(col(IncidentRow.state).in_(keep_states))
         )
-        statement = delete(MentionRow).where(
-            col(MentionRow.published_at) < before, col(MentionRow.id).not_in(held)
+        chosen = (
+            select(MentionRow.id)
+            .where(col(MentionRow.published_at) < before, col(MentionRow.id).not_in(held))
+            .limit(limit)
         )
+        statement = delete(MentionRow).where(col(MentionRow.id).in_(chosen))
         return self._session.connection().execute(statement).rowcount
 
 

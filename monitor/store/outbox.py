@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import text
 from sqlmodel import Session, col, func, select
 
-from alerts.base import DeliveryFault, Event
+from alerts.base import Event
 from alerts.routes import Told
-from monitor.tables import DecisionRow, NotificationRow, ThreadRow
+from monitor.tables import WAITING, DecisionRow, NotificationRow, ThreadRow
+
+PROBE_PAUSE = timedelta(seconds=30)
+"""A lane that waits is tried again this soon when there is something new to say."""
 
 PENDING, DELIVERED, DEAD = "pending", "delivered", "dead"
 
@@ -101,42 +105,49 @@ class Outbox:
 
     def _probe_lane(self, receiver: str, channel: str, now: datetime) -> None:
         # Something new to say is a good moment to see whether the channel is back, unless the
-        # server itself asked us to wait.
-        head = self._head(receiver, channel)
-        if head is not None and head.fault != DeliveryFault.RATE_LIMITED.value:
-            head.next_attempt_at = min(head.next_attempt_at, now)
-
-    def _head(self, receiver: str, channel: str) -> NotificationRow | None:
+        # server itself asked us to wait or was tried a moment ago.
         query = (
             select(NotificationRow)
             .where(
+                text(WAITING),
                 NotificationRow.receiver == receiver,
                 NotificationRow.channel == channel,
-                NotificationRow.state == PENDING,
                 col(NotificationRow.aside).is_(False),
             )
             .order_by(col(NotificationRow.id))
             .limit(1)
         )
-        return self._session.exec(query).first()
+        head = self._session.exec(query).first()
+        if head is not None and head.attempts:
+            earliest = max(now + PROBE_PAUSE, head.not_before or now)
+            head.next_attempt_at = min(head.next_attempt_at, earliest)
 
-    def due(self, now: datetime) -> list[Pending]:
-        """The notifications to attempt now: the first of each lane, and those set aside."""
-        heads = (
-            select(func.min(NotificationRow.id))
-            .where(NotificationRow.state == PENDING, col(NotificationRow.aside).is_(False))
-            .group_by(NotificationRow.receiver, NotificationRow.channel)
-        )
-        query = (
-            select(NotificationRow)
-            .where(
-                NotificationRow.state == PENDING,
-                col(NotificationRow.next_attempt_at) <= now,
-                col(NotificationRow.id).in_(heads) | col(NotificationRow.aside).is_(True),
+    def claim(self, now: datetime, lease: timedelta) -> list[Pending]:
+        """Take the notifications to attempt now: the first of each lane, and those set aside.
+
+        Each is theirs who took it for the length of ``lease``: if they die with it, or cannot record
+        what came of it, it becomes due again only after that. One whose predecessor of the same
+        incident still waits is left where it is.
+        """
+        pending = list(
+            self._session.exec(
+                select(NotificationRow).where(text(WAITING)).order_by(col(NotificationRow.id))
             )
-            .order_by(col(NotificationRow.id))
         )
-        return [self._pending(row) for row in self._session.exec(query)]
+        taken: list[Pending] = []
+        lanes: set[tuple[str, str]] = set()
+        threads: set[tuple[int, str, str]] = set()
+        for row in pending:
+            lane, thread = (row.receiver, row.channel), (row.incident_id, row.receiver, row.channel)
+            first = thread not in threads and (row.aside or lane not in lanes)
+            threads.add(thread)
+            if not row.aside:
+                lanes.add(lane)
+            if first and row.next_attempt_at <= now:
+                row.attempts += 1
+                row.next_attempt_at = now + lease
+                taken.append(self._pending(row))
+        return taken
 
     def _pending(self, row: NotificationRow) -> Pending:
         thread = self._session.get(ThreadRow, (row.incident_id, row.receiver, row.channel))
@@ -159,7 +170,7 @@ class Outbox:
     def delivered(self, pending: Pending, now: datetime, thread: Mapping[str, Any]) -> None:
         """Record that the other side took the message."""
         row = self._session.get_one(NotificationRow, pending.id)
-        row.state, row.delivered_at, row.attempts = DELIVERED, now, row.attempts + 1
+        row.state, row.delivered_at = DELIVERED, now
         row.fault = row.error = None
         if thread and pending.thread is None:
             self._session.merge(
@@ -179,10 +190,11 @@ class Outbox:
         fault: str,
         error: str,
         aside: bool,
+        not_before: datetime | None,
     ) -> None:
         """Record an attempt that failed. ``None`` for the next one: a dead letter."""
         row = self._session.get_one(NotificationRow, pending.id)
-        row.attempts, row.fault, row.error = row.attempts + 1, fault, error[:1000]
+        row.fault, row.error, row.not_before = fault, error[:1000], not_before
         row.aside = row.aside or aside
         if next_attempt_at is None:
             row.state = DEAD
@@ -192,7 +204,7 @@ class Outbox:
     def make_due(self, now: datetime) -> None:
         """Let everything that waits be attempted now."""
         for row in self._session.exec(
-            select(NotificationRow).where(NotificationRow.state == PENDING)
+            select(NotificationRow).where(text(WAITING))
         ):
             row.next_attempt_at = min(row.next_attempt_at, now)
 
@@ -221,10 +233,10 @@ class Outbox:
         )
 
     def told(self, incident_id: int) -> list[Told]:
-        """Who was told of an incident before (or is about to be), oldest first."""
+        """Who was told of an incident before, or is about to be: dead letters told nobody."""
         query = (
             select(NotificationRow)
-            .where(NotificationRow.incident_id == incident_id)
+            .where(NotificationRow.incident_id == incident_id, NotificationRow.state != DEAD)
             .order_by(col(NotificationRow.id))
         )
         return [
@@ -257,9 +269,7 @@ class Outbox:
 
     def waiting(self) -> tuple[int, datetime | None]:
         """How many notifications wait, and since when the oldest does."""
-        query = select(func.count(), func.min(NotificationRow.created_at)).where(
-            NotificationRow.state == PENDING
-        )
+        query = select(func.count(), func.min(NotificationRow.created_at)).where(text(WAITING))
         return self._session.exec(query).one()
 
 

@@ -15,6 +15,10 @@ from connectors.base import Cursor, Reject
 from monitor.tables import CoverageRow, RejectRow, SourceRow
 
 
+LONGEST_WAIT = timedelta(days=1)
+"""No poll is ever due later than this."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceState:
     """Where a source was left and how it fares."""
@@ -46,14 +50,21 @@ class Sources:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def ensure(self, name: str, kind: str, now: datetime) -> None:
-        """Know a configured source. One that changed its kind starts from the beginning."""
+    def ensure(self, name: str, kind: str, fingerprint: str, now: datetime) -> None:
+        """Know a configured source. One that is now another source starts from the beginning."""
         row = self._session.get(SourceRow, name)
         if row is None:
-            self._session.add(SourceRow(name=name, kind=kind, next_due_at=now, first_seen_at=now))
-        elif row.kind != kind:
-            row.kind, row.cursor, row.next_due_at = kind, None, now
+            self._session.add(
+                SourceRow(
+                    name=name, kind=kind, fingerprint=fingerprint, next_due_at=now, first_seen_at=now
+                )
+            )
+        elif row.fingerprint != fingerprint:
+            row.kind, row.fingerprint, row.cursor, row.next_due_at = kind, fingerprint, None, now
             row.failures, row.fault, row.error = 0, None, None
+        elif row.next_due_at > now + LONGEST_WAIT:
+            # Written while the clock ran ahead: it would sleep for ever.
+            row.next_due_at = now
 
     def state(self, name: str) -> SourceState:
         """The state of a source that ``ensure`` knows."""

@@ -1,0 +1,371 @@
+"""The composition root: the only place that constructs things from the configuration."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import random
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+import httpx
+from prometheus_client import CollectorRegistry
+
+from alerts import CHANNELS
+from alerts.base import Channel
+from classifiers.assessor import Assessor, default_detectors
+from classifiers.base import Classifier
+from classifiers.embedded import EmbeddedModel
+from classifiers.language import LanguageIdentifier
+from connectors import CONNECTORS
+from connectors.base import Context
+from connectors.http import guarded_client
+from connectors.query import Query
+from monitor.announcing import Announcer, Rulebook
+from monitor.assessing import AssessStep
+from monitor.config import BrandOptions, Config, load
+from monitor.daemon import PERIODS, Daemon, Steps
+from monitor.database import StoreError
+from monitor.delivering import DeliverStep
+from monitor.detecting import DetectStep, Watched
+from monitor.inbox import Inbox
+from monitor.matching import Brand
+from monitor.metrics import Metrics
+from monitor.polling import PollStep, Source
+from monitor.privacy import Pseudonyms, load_or_create
+from monitor.store import Store
+from monitor.systemd import Notifier
+from monitor.tending import TendStep
+
+WORKERS = 16
+"""Polls and deliveries under way at once."""
+
+
+def utc_now() -> datetime:
+    """The present, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def program_version() -> str:
+    """The version of this program."""
+    try:
+        return version("merkwacht")
+    except PackageNotFoundError:  # run from a bare checkout
+        return "0"
+
+
+class App:
+    """One installation, put together: configuration, store, model, daemon. A context manager.
+
+    Args:
+        file: the configuration; read now, and again at every reload.
+        now: the clock.
+        notifier: systemd's; silent outside it.
+        rng: for jitter.
+
+    Raises:
+        ConfigError: the configuration is refused.
+        StoreError: the database cannot be used, or another daemon uses it.
+        ModelError: the model cannot be used.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        notifier: Notifier | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.file = file
+        self.now = now
+        self.config = load(file)
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
+        self._lock = _lock(self.config.store.path)
+        try:
+            self.store = Store(self.config.store.path)
+            self.pseudonyms = open_pseudonyms(self.store)
+            self._installation = _installation(self.store)
+            self._classifier = build_classifier(self.config)
+            self.metrics = Metrics(CollectorRegistry())
+            self._inbox = Inbox()
+            self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="worker")
+            steps = self._steps(self.config, self._classifier)
+            self.daemon = Daemon(
+                steps=steps,
+                rebuild=self._rebuild,
+                inbox=self._inbox,
+                pool=self._pool,
+                metrics=self.metrics,
+                notifier=notifier or Notifier(""),
+            )
+            steps.poll.begin()
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def __enter__(self) -> App:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of everything. The daemon must not be running."""
+        self.daemon.close()
+        self.store.close()
+        self._lock.close()
+
+    def _rebuild(self) -> Steps:
+        """New steps from the configuration as it is now; the store stays."""
+        config = load(self.file)
+        if config.store.path != self.config.store.path:
+            raise StoreError("store.path cannot change while running; restart instead")
+        if _classifier_part(config) != _classifier_part(self.config):
+            self._classifier = build_classifier(config)
+        steps = self._steps(config, self._classifier)
+        self.config = config
+        return steps
+
+    def _steps(self, config: Config, classifier: Classifier) -> Steps:
+        brands = {item.name: build_brand(item) for item in config.brands}
+        http = build_http(config)
+        channels = build_channels(config)
+        sources = [
+            _source(options, config, brands, http, self.now)
+            for options in config.sources
+            if options.enabled
+        ]
+        self.metrics.expect(
+            sources=[source.name for source in sources],
+            brands=list(brands),
+            channels=list(channels),
+            steps=list(PERIODS),
+        )
+        self.metrics.build.info({"version": program_version(), "model": classifier.version})
+        announcer = Announcer(
+            Rulebook(
+                routes=config.routes,
+                receivers=config.receivers,
+                language=config.language,
+                timezone=config.timezone,
+                handles={name: brand.handles for name, brand in brands.items()},
+            ),
+            installation=self._installation,
+            metrics=self.metrics,
+        )
+
+        def close() -> None:
+            for source in sources:
+                source.connector.close()
+            for channel in channels.values():
+                channel.close()
+            http.close()
+
+        return Steps(
+            poll=PollStep(
+                sources=sources,
+                store=self.store,
+                inbox=self._inbox,
+                pool=self._pool,
+                pseudonyms=self.pseudonyms,
+                metrics=self.metrics,
+                now=self.now,
+                rng=self._rng,
+                stored=lambda: self.daemon.poke(),
+            ),
+            assess=AssessStep(
+                store=self.store,
+                classifier=classifier,
+                announcer=announcer,
+                timezone=config.timezone,
+                metrics=self.metrics,
+                now=self.now,
+            ),
+            detect=DetectStep(
+                store=self.store,
+                brands=[_watched(item, config) for item in config.brands],
+                announcer=announcer,
+                timezone=config.timezone,
+                now=self.now,
+            ),
+            deliver=DeliverStep(
+                store=self.store,
+                channels=channels,
+                inbox=self._inbox,
+                pool=self._pool,
+                metrics=self.metrics,
+                now=self.now,
+                rng=self._rng,
+            ),
+            tend=TendStep(
+                store=self.store,
+                sources=sources,
+                announcer=announcer,
+                retention=timedelta(days=config.store.retention_days),
+                metrics=self.metrics,
+                now=self.now,
+            ),
+            close=close,
+        )
+
+
+def build_brand(options: BrandOptions) -> Brand:
+    """A brand, ready to match."""
+    official = set()
+    for account in options.official_accounts:
+        platform, _, handle = account.partition(":")
+        official.add((platform.strip().casefold(), handle.strip().lstrip("@").casefold()))
+    return Brand(options.name, Query.parse(options.query), frozenset(official))
+
+
+def build_http(config: Config) -> httpx.Client:
+    """The one guarded client of all connectors."""
+    return guarded_client(
+        allow_private_addresses=config.network.allow_private_addresses,
+        contact=config.network.contact or None,
+    )
+
+
+def build_channels(config: Config) -> dict[str, Channel]:
+    """The configured channels by name."""
+    return {options.name: CHANNELS[options.kind](options) for options in config.channels}
+
+
+def build_classifier(config: Config) -> Classifier:
+    """Model, language and detectors as configured.
+
+    Raises:
+        ModelError: a model cannot be used; the message says what to do.
+    """
+    options = config.classifiers
+    embedded = EmbeddedModel(options.model, threads=options.threads)
+    words = [word for brand in config.brands for word in brand.watch_words]
+    extra: dict[str, Any] = {}
+    for head, name in (("sentiment", options.sentiment_model), ("abuse", options.abuse_model)):
+        if name is not None:
+            from classifiers.hub import HubModel  # noqa: PLC0415 - imports transformers
+
+            extra[f"{head}_model"] = HubModel(name, head=head, threads=options.threads)
+    return Assessor(
+        embedded,
+        language=LanguageIdentifier(),
+        detectors=default_detectors(words),
+        leak_threshold=options.leak_threshold or embedded.leak_threshold,
+        **extra,
+    )
+
+
+def open_pseudonyms(store: Store) -> Pseudonyms:
+    """The pseudonym key of this store, made on the first start.
+
+    Raises:
+        StoreError: the key is not the one that the stored authors were covered with.
+    """
+    path = store.path.with_name(store.path.name + ".key")
+    with store.read() as unit:
+        known = unit.fact("pseudonym_key")
+    if known is not None and not path.exists():
+        raise StoreError(
+            f"{path}: the pseudonym key is missing though the database was filled with one; "
+            "restore it from a backup"
+        )
+    pseudonyms = load_or_create(path)
+    if known is None:
+        with store.write() as unit:
+            unit.remember("pseudonym_key", pseudonyms.fingerprint)
+    elif known != pseudonyms.fingerprint:
+        raise StoreError(
+            f"{path}: another pseudonym key than the database was filled with; "
+            "restore the one that belongs to it"
+        )
+    return pseudonyms
+
+
+def _installation(store: Store) -> str:
+    """A random id of this installation: keeps idempotency keys of two installations apart."""
+    with store.write() as unit:
+        known = unit.fact("installation")
+        if known is None:
+            known = secrets.token_hex(8)
+            unit.remember("installation", known)
+    return known
+
+
+def _lock(database: Path) -> TextIO:
+    """Hold the installation for this process; released by the system whatever happens to us."""
+    path = database.with_name(database.name + ".lock")
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}; check store.path and its folder") from None
+    file = os.fdopen(handle, "r+", encoding="ascii")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        owner = file.read().strip() or "unknown"
+        file.close()
+        raise StoreError(
+            f"{database}: in use by another Merkwacht (process {owner}); stop it first"
+        ) from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
+def _source(
+    options: Any,
+    config: Config,
+    brands: dict[str, Brand],
+    http: httpx.Client,
+    now: Callable[[], datetime],
+) -> Source:
+    chosen = [brands[item.name] for item in config.brands_of(options)]
+    queries = tuple(brand.query for brand in chosen)
+    context = Context(name=options.name, now=now, http=http, queries=queries)
+    return Source(
+        name=options.name,
+        kind=options.kind,
+        connector=CONNECTORS[options.kind](options, context),
+        brands=chosen,
+        interval=timedelta(seconds=options.interval_seconds),
+        silent_after=timedelta(seconds=options.silent_after_seconds),
+        fingerprint=_fingerprint(options, queries),
+    )
+
+
+_NO_IDENTITY = {"name", "interval_seconds", "enabled", "silent_after_seconds"}
+
+
+def _fingerprint(options: Any, queries: tuple[Query, ...]) -> str:
+    """Of what a cursor belongs to: the options (never their secrets) and the queries."""
+    values = options.model_dump(mode="json", exclude=_NO_IDENTITY)
+    text = json.dumps([values, [query.source for query in queries]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _watched(brand: BrandOptions, config: Config) -> Watched:
+    sources = frozenset(
+        options.name
+        for options in config.sources
+        if options.enabled and (not options.brands or brand.name in options.brands)
+    )
+    return Watched(brand.name, brand.sensitivity, sources)
+
+
+def _classifier_part(config: Config) -> tuple[object, ...]:
+    return (config.classifiers, [tuple(brand.watch_words) for brand in config.brands])

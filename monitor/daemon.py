@@ -1,0 +1,284 @@
+"""The loop: five small steps, one main thread that writes, and an orderly end.
+
+``tick()`` does one full pass and returns; tests, the demo and ``run --once`` use it under a clock of
+their own. ``run()`` lets APScheduler say when each step is due and pumps the inbox until told to stop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from monitor.announcing import Announcement
+from monitor.assessing import AssessStep
+from monitor.config import ConfigError
+from monitor.database import StoreError
+from monitor.delivering import DeliverStep
+from monitor.detecting import DetectStep
+from monitor.inbox import Inbox
+from monitor.log import logger
+from monitor.metrics import OK, Metrics
+from monitor.polling import PollStep
+from monitor.systemd import Notifier
+from monitor.tending import TendStep
+
+PERIODS: Mapping[str, float] = {"poll": 1, "assess": 2, "detect": 60, "deliver": 1, "tend": 30}
+"""Seconds between two turns of a step. Steps with nothing to do cost a query on an index."""
+
+DRAIN_SECONDS = 8.0
+"""Work in hand may take this long after SIGTERM; with the rest it ends within ten seconds."""
+
+_BEAT_SECONDS = 5.0
+_STALE_SECONDS = 120.0
+"""A step that has not come to an end for this long beyond its period: the loop is not healthy."""
+_LONG_TICK_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The five steps of one configuration."""
+
+    poll: PollStep
+    assess: AssessStep
+    detect: DetectStep
+    deliver: DeliverStep
+    tend: TendStep
+    close: Callable[[], None]
+    """Lets go of connectors and channels."""
+
+
+@dataclass(slots=True)
+class Tick:
+    """What one full pass did."""
+
+    polled: int = 0
+    assessed: int = 0
+    sent: int = 0
+    announcements: list[Announcement] = field(default_factory=list)
+
+
+class Daemon:
+    """Runs the steps. All methods belong to the main thread, save ``stop``, ``reload`` and ``health``."""
+
+    def __init__(
+        self,
+        *,
+        steps: Steps,
+        rebuild: Callable[[], Steps],
+        inbox: Inbox,
+        pool: ThreadPoolExecutor,
+        metrics: Metrics,
+        notifier: Notifier,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.steps = steps
+        self._rebuild = rebuild
+        self._next: Steps | None = None
+        self._inbox = inbox
+        self._pool = pool
+        self._metrics = metrics
+        self._notifier = notifier
+        self._monotonic = monotonic
+        self._stopping = False
+        self._log = logger("daemon")
+        self._fresh: dict[str, float] = {}
+        self._announced: list[Announcement] = []
+
+    # -- one pass ------------------------------------------------------------------------------
+
+    def tick(self) -> Tick:
+        """One full pass: poll what is due, assess all of it, detect, tend, deliver what is due.
+
+        Raises whatever a step raises: a caller that drives the passes itself wants to know.
+        """
+        done = Tick()
+        self._announced.clear()
+        done.polled = self.steps.poll.run()
+        self._pump_while(lambda: self.steps.poll.in_flight)
+        while count := self._assess():
+            done.assessed += count
+        self._announced += self.steps.detect.run()[1]
+        self._announced += self.steps.tend.run()[1]
+        while started := self.steps.deliver.run():
+            done.sent += started
+            self._pump_while(lambda: self.steps.deliver.in_flight)
+        done.announcements = list(self._announced)
+        return done
+
+    def _pump_while(self, busy: Callable[[], int]) -> None:
+        deadline = self._monotonic() + _LONG_TICK_SECONDS
+        while busy():
+            if self._monotonic() > deadline:
+                raise TimeoutError(f"a worker has not come back for {_LONG_TICK_SECONDS:.0f} s")
+            self._inbox.pump(0.2)
+
+    def _assess(self) -> int:
+        count, announcements = self.steps.assess.run()
+        self._announced += announcements
+        return count
+
+    # -- for ever ------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run until :meth:`stop`, then drain."""
+        scheduler = BackgroundScheduler(timezone="UTC", daemon=True)
+        for name, seconds in PERIODS.items():
+            scheduler.add_job(
+                self._inbox.post_once,
+                "interval",
+                args=(name, partial(self._turn, name)),
+                seconds=seconds,
+                coalesce=True,
+                max_instances=1,
+                misfire_grace_time=None,
+            )
+        scheduler.add_job(
+            self._inbox.post_once, "interval", args=("beat", self._beat), seconds=_BEAT_SECONDS
+        )
+        for name in PERIODS:
+            self._inbox.post_once(name, partial(self._turn, name))
+        scheduler.start()
+        self._metrics.ready.set(1)
+        self._notifier.ready("watching")
+        self._log.info("ready", sources=len(self.steps.poll.sources))
+        try:
+            while not self._stopping:
+                self._inbox.pump(0.5)
+                self._swap_when_idle()
+        finally:
+            scheduler.shutdown(wait=False)
+            self._drain()
+
+    def stop(self) -> None:
+        """Ask the loop to end. Safe in a signal handler."""
+        self._inbox.post(self._stop)
+
+    def reload(self) -> None:
+        """Ask the loop to read its configuration anew. Safe in a signal handler."""
+        self._inbox.post(self._reload)
+
+    def _stop(self) -> None:
+        self._stopping = True
+
+    def _turn(self, name: str) -> None:
+        """One turn of one step: the border at which no failure goes further."""
+        began = self._monotonic()
+        try:
+            more = self._do(name)
+        except StoreError as error:
+            # Nothing was written, nothing moved on: the same turn comes again.
+            self._metrics.step_failures.labels(name).inc()
+            self._log.error("step_failed", step=name, error=str(error))
+            self._fresh[name] = self._monotonic()
+            return
+        except Exception:  # noqa: BLE001 - one step's defect must not end the others; no beat follows
+            self._metrics.step_failures.labels(name).inc()
+            self._log.exception("step_failed", step=name)
+            return
+        self._fresh[name] = self._monotonic()
+        self._metrics.step_seconds.labels(name).observe(self._monotonic() - began)
+        if more:
+            self._inbox.post_once(name, partial(self._turn, name))
+
+    def _do(self, name: str) -> bool:
+        """Run a step. True when it has more to do at once."""
+        if self._next is not None and name in ("poll", "deliver"):
+            return False
+        self._announced.clear()
+        more = False
+        match name:
+            case "poll":
+                self.steps.poll.run()
+            case "assess":
+                more = self._assess() > 0
+            case "detect":
+                self._announced += self.steps.detect.run()[1]
+            case "deliver":
+                self.steps.deliver.run()
+            case "tend":
+                deleted, announcements = self.steps.tend.run()
+                self._announced += announcements
+                more = deleted > 0
+        if self._announced:
+            self._inbox.post_once("deliver", partial(self._turn, "deliver"))
+        return more
+
+    def poke(self) -> None:
+        """Mentions were stored: do not wait for the next turn to assess them."""
+        self._inbox.post_once("assess", partial(self._turn, "assess"))
+
+    # -- health --------------------------------------------------------------------------------
+
+    def health(self) -> dict[str, float]:
+        """The steps that have not come to an end lately, with seconds since; empty: healthy."""
+        now = self._monotonic()
+        stale = {}
+        for name, period in PERIODS.items():
+            age = now - self._fresh.get(name, now - period)
+            if age > period + _STALE_SECONDS or name not in self._fresh:
+                stale[name] = round(age, 1)
+        return stale
+
+    def _beat(self) -> None:
+        stale = self.health()
+        self._metrics.ready.set(0 if stale else 1)
+        if not stale:
+            self._notifier.beat("watching")
+        else:
+            self._log.error("stale_steps", **stale)
+
+    # -- changes -------------------------------------------------------------------------------
+
+    def _reload(self) -> None:
+        self._notifier.reloading()
+        try:
+            self._next = self._rebuild()
+        except ConfigError as error:
+            for problem in error.problems:
+                self._log.error("reload_refused", key=problem.path, error=problem.message)
+            self._metrics.reloads.labels("refused").inc()
+            self._notifier.ready("watching; the new configuration was refused")
+        except Exception:  # noqa: BLE001 - a configuration that cannot be built must not end the old one
+            self._log.exception("reload_refused")
+            self._metrics.reloads.labels("refused").inc()
+            self._notifier.ready("watching; the new configuration was refused")
+
+    def _swap_when_idle(self) -> None:
+        """Take the new steps once nothing of the old ones is under way."""
+        if self._next is None or self.steps.poll.in_flight or self.steps.deliver.in_flight:
+            return
+        self.steps.close()
+        self.steps, self._next = self._next, None
+        self.steps.poll.begin()
+        self._metrics.reloads.labels(OK).inc()
+        self._notifier.ready("watching")
+        self._log.info("reloaded", sources=len(self.steps.poll.sources))
+
+    def _drain(self) -> None:
+        self._notifier.stopping()
+        self._log.info(
+            "draining", polls=self.steps.poll.in_flight, deliveries=self.steps.deliver.in_flight
+        )
+        deadline = self._monotonic() + DRAIN_SECONDS
+        while self.busy and self._monotonic() < deadline:
+            self._inbox.pump(0.1)
+        if self.busy:
+            self._log.warning("given_up", workers=self.busy, why="repeated at the next start")
+        self.close()
+        self._log.info("stopped")
+
+    @property
+    def busy(self) -> int:
+        """How many workers are under way."""
+        return self.steps.poll.in_flight + self.steps.deliver.in_flight
+
+    def close(self) -> None:
+        """Let workers go that wait for us, and close what they use."""
+        self._inbox.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.steps.close()

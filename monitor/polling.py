@@ -1,0 +1,196 @@
+"""The step ``poll``: workers fetch, the main thread stores page by page."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from connectors.base import Connector, ConnectorError, Cursor, Page, SourceFault
+from monitor.database import StoreError
+from monitor.inbox import Inbox, StoppedError
+from monitor.log import logger
+from monitor.matching import Brand, match
+from monitor.metrics import OK, Metrics
+from monitor.privacy import Pseudonyms
+from monitor.schedule import after_failure, after_success
+from monitor.store import Store
+from monitor.store.mentions import NewMention
+
+COVERAGE_SLACK = 3
+"""A source polled again within this many intervals was listened to without a gap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A configured source, ready to poll."""
+
+    name: str
+    kind: str
+    connector: Connector
+    brands: Sequence[Brand]
+    interval: timedelta
+    silent_after: timedelta
+    fingerprint: str
+    """Of its options and queries: when it changes, its cursor means nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class PollFailure:
+    """A poll that failed, for those who want to list it."""
+
+    source: str
+    fault: SourceFault
+    message: str
+
+
+class PollStep:
+    """Polls the sources that are due. Its public methods belong to the main thread."""
+
+    def __init__(
+        self,
+        *,
+        sources: Sequence[Source],
+        store: Store,
+        inbox: Inbox,
+        pool: ThreadPoolExecutor,
+        pseudonyms: Pseudonyms,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+        rng: random.Random,
+        stored: Callable[[], object],
+    ) -> None:
+        self.sources = {source.name: source for source in sources}
+        self._store = store
+        self._inbox = inbox
+        self._pool = pool
+        self._pseudonyms = pseudonyms
+        self._metrics = metrics
+        self._now = now
+        self._rng = rng
+        self._stored = stored
+        self._in_flight: set[str] = set()
+        self._log = logger("poll")
+        self.failures: list[PollFailure] = []
+        """What failed since the caller last emptied it; kept short."""
+
+    @property
+    def in_flight(self) -> int:
+        """How many polls are under way."""
+        return len(self._in_flight)
+
+    def begin(self) -> None:
+        """Make the sources known to the store."""
+        now = self._now()
+        with self._store.write() as unit:
+            for source in self.sources.values():
+                unit.sources.ensure(source.name, source.kind, source.fingerprint, now)
+
+    def run(self) -> int:
+        """Start the polls that are due. Returns how many."""
+        with self._store.read() as unit:
+            due = unit.sources.due(list(self.sources), self._now())
+        started = 0
+        for state in due:
+            if state.name not in self._in_flight:
+                self._in_flight.add(state.name)
+                self._pool.submit(self._fetch, self.sources[state.name], state.cursor)
+                started += 1
+        return started
+
+    # -- in a worker ---------------------------------------------------------------------------
+
+    def _fetch(self, source: Source, cursor: Cursor | None) -> None:
+        """One poll, in a worker: hands every page to the main thread and waits for its commit."""
+        began = time.monotonic()
+        error: ConnectorError | None = None
+        wish: timedelta | None = None
+        try:
+            for page in source.connector.fetch(cursor):
+                mentions, counts = match(page.posts, source.brands, source.name, self._pseudonyms)
+                self._inbox.ask(lambda p=page, m=mentions, c=counts: self._keep(source, p, m, c))  # type: ignore[misc]
+                wish = page.next_poll_after or wish
+        except ConnectorError as failure:
+            error = failure
+        except StoppedError:
+            return
+        except StoreError as failure:
+            self._log.error("page_not_stored", source=source.name, error=str(failure))
+            error = ConnectorError(
+                f"the page could not be stored: {failure}", fault=SourceFault.INTERNAL
+            )
+        except Exception:  # noqa: BLE001 - the border of a plug-in: its defects must not stop the daemon
+            self._log.exception("connector_defect", source=source.name, kind=source.kind)
+            error = ConnectorError(
+                f"defect in the {source.kind} connector; its traceback is in the log",
+                fault=SourceFault.INTERNAL,
+            )
+        seconds = time.monotonic() - began
+        self._inbox.post(lambda: self._end(source, error, wish, seconds))
+
+    # -- in the main thread --------------------------------------------------------------------
+
+    def _keep(
+        self, source: Source, page: Page, mentions: Sequence[NewMention], counts: Counter[str]
+    ) -> None:
+        now = self._now()
+        with self._store.write() as unit:
+            new = unit.mentions.add(mentions, now)
+            rejected = unit.sources.reject(source.name, page.rejects, now)
+            unit.sources.advance(source.name, page.cursor)
+        self._metrics.posts_fetched.labels(source.name).inc(len(page.posts))
+        self._metrics.rejects.labels(source.name).inc(rejected)
+        for brand, count in counts.items():
+            self._metrics.posts_matched.labels(brand).inc(count)
+        if page.posts or page.rejects:
+            self._log.info(
+                "page_stored",
+                source=source.name,
+                posts=len(page.posts),
+                matched=len(mentions),
+                new=new,
+                rejects=rejected,
+            )
+        if new:
+            self._stored()
+
+    def _end(
+        self, source: Source, error: ConnectorError | None, wish: timedelta | None, seconds: float
+    ) -> None:
+        """Record how a poll went. Whatever happens here, the source is no longer in flight."""
+        self._in_flight.discard(source.name)
+        now, jitter = self._now(), self._rng.random()
+        outcome = OK if error is None else error.fault.value
+        self._metrics.polls.labels(source.name, outcome).inc()
+        self._metrics.poll_seconds.labels(source.name).observe(seconds)
+        with self._store.write() as unit:
+            failures = unit.sources.state(source.name).failures
+            if error is None:
+                due = after_success(now, source.interval, wish, jitter=jitter)
+                unit.sources.succeeded(source.name, now, due)
+                unit.sources.cover(source.name, now, gap=source.interval * COVERAGE_SLACK)
+            else:
+                due = after_failure(now, source.interval, failures + 1, error, jitter=jitter)
+                unit.sources.failed(
+                    source.name, now, due, fault=error.fault.value, error=str(error)
+                )
+        if error is None:
+            self._metrics.last_success.labels(source.name).set(now.timestamp())
+            self._metrics.source_failures.labels(source.name).set(0)
+            return
+        self._metrics.source_failures.labels(source.name).set(failures + 1)
+        self.failures.append(PollFailure(source.name, error.fault, str(error)))
+        del self.failures[:-100]
+        self._log.warning(
+            "poll_failed",
+            source=source.name,
+            fault=error.fault.value,
+            permanent=error.permanent,
+            failures=failures + 1,
+            next_due_at=due.isoformat(timespec="seconds"),
+            error=str(error),
+        )

@@ -1,0 +1,126 @@
+"""The step ``tend``: what must be looked after now and then, whether or not posts come in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from alerts.base import Event, Incident, IncidentState, Severity, Signal, SignalKind
+from alerts.incidents import quiet
+from monitor.announcing import Announcement, Announcer
+from monitor.log import logger
+from monitor.metrics import Metrics
+from monitor.polling import Source
+from monitor.store import Store, Unit
+from monitor.store.sources import SourceState
+
+PURGE_CHUNK = 500
+"""Mentions deleted in one transaction: the writer is never held up for long."""
+
+HELD = tuple(state.value for state in (IncidentState.OPEN, IncidentState.ACKNOWLEDGED))
+
+
+class TendStep:
+    """Ends what went quiet, notices sources that fell silent, deletes what is too old."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        sources: Sequence[Source],
+        announcer: Announcer,
+        retention: timedelta,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._sources = {source.name: source for source in sources}
+        self._announcer = announcer
+        self._retention = retention
+        self._metrics = metrics
+        self._now = now
+        self._log = logger("tend")
+
+    def run(self) -> tuple[int, list[Announcement]]:
+        """Look after everything once. Returns how many mentions were deleted, what was announced."""
+        now = self._now()
+        with self._store.write() as unit:
+            announcements = self._announcer.announce(unit, self._silent(unit, now), now)
+            for incident in unit.incidents.burning():
+                if why := self._over(unit, incident, now):
+                    unit.incidents.resolve(incident.id, "merkwacht", now, why)
+                    announcements.append(
+                        self._announcer.tell(unit, incident, Event.RESOLVED, now)
+                    )
+        with self._store.write() as unit:
+            deleted = unit.mentions.purge(
+                now - self._retention, keep_states=HELD, limit=PURGE_CHUNK
+            )
+        if deleted:
+            self._log.info("purged", mentions=deleted, older_than_days=self._retention.days)
+        self._measure(now)
+        return deleted, announcements
+
+    def _silent(self, unit: Unit, now: datetime) -> list[Signal]:
+        """A signal for each source that has been dark for longer than it may."""
+        signals = []
+        for source in self._sources.values():
+            state = unit.sources.state(source.name)
+            since = _dark_since(state)
+            if since is None or now - since <= source.silent_after:
+                continue
+            signals.append(
+                Signal(
+                    kind=SignalKind.SILENT_SOURCE,
+                    brand="",
+                    severity=Severity.MEDIUM,
+                    key=f"{SignalKind.SILENT_SOURCE.value}:{source.name}:{since.isoformat()}",
+                    subject=source.name,
+                    occurred_at=since,
+                    facts={
+                        "source": source.name,
+                        "fault": state.fault or "",
+                        "since": since.isoformat(),
+                        "error": state.error or "",
+                    },
+                )
+            )
+        return signals
+
+    def _over(self, unit: Unit, incident: Incident, now: datetime) -> str:
+        """Why an incident ends by itself; empty when it does not."""
+        if incident.kind is SignalKind.SILENT_SOURCE:
+            if incident.subject not in self._sources:
+                return "the source is not in the configuration any more"
+            if _dark_since(unit.sources.state(incident.subject)) is None:
+                return "the source answers again"
+            return ""
+        return "went quiet" if quiet(incident, now) else ""
+
+    def _measure(self, now: datetime) -> None:
+        with self._store.read() as unit:
+            waiting, oldest = unit.outbox.waiting()
+            dead = len(unit.outbox.dead())
+            burning = unit.incidents.open_by_kind()
+            queue = unit.mentions.queue_length()
+        self._metrics.outbox.set(waiting)
+        self._metrics.outbox_oldest.set(
+            0 if oldest is None else max((now - oldest).total_seconds(), 0)
+        )
+        self._metrics.dead_letters.set(dead)
+        self._metrics.queue.set(queue)
+        for kind, count in burning.items():
+            self._metrics.incidents_burning.labels(kind.value).set(count)
+        size = self._store.path.stat().st_size if self._store.path.exists() else 0
+        self._metrics.database_bytes.set(size)
+
+
+def _dark_since(state: SourceState) -> datetime | None:
+    """Since when a source has not answered; None when its last poll was good or none was made.
+
+    Judged by failed polls only: after the daemon itself was down a source is not called silent
+    before it was asked.
+    """
+    if state.failures == 0:
+        return None
+    return state.last_success_at or state.first_seen_at
