@@ -1,1 +1,15 @@
 """Who hears of it: from signals to incidents to notifications."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from alerts.email import EmailChannel
+from alerts.slack import SlackChannel
+
+CHANNELS: Final[Mapping[str, type[EmailChannel | SlackChannel]]] = {
+    "email": EmailChannel,
+    "slack": SlackChannel,
+}
+"""Every kind of channel, by the word that configuration uses for it."""

@@ -184,6 +184,8 @@ class Receipt:
     """What a channel got back. ``thread`` is kept per incident, receiver and channel."""
 
     thread: Mapping[str, Any] = field(default_factory=dict)
+    note: str | None = None
+    """What somebody should know although it was delivered: one of its addresses was refused."""
 
 
 class DeliveryFault(StrEnum):

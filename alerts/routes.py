@@ -24,7 +24,7 @@ class Via(Options):
     use: str = Field(min_length=1)
     """Name of a channel."""
     to: tuple[str, ...] = ()
-    """Mail addresses or Slack channels; empty where the channel is itself the address: a webhook."""
+    """Mail addresses or Slack channels; empty where the channel is the address: a webhook."""
 
 
 class ReceiverOptions(Options):

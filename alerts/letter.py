@@ -1,0 +1,165 @@
+"""What a mail looks like: headers, text and HTML of one delivery.
+
+Pure: sending it is ``alerts.email``'s work. The words come from the message; the layout from the
+templates beside this module. The texts of posts are untrusted: the HTML template escapes all it is
+given, and nothing untrusted reaches a header with a line break in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from alerts.base import Delivery, Event, Message, Sample, Severity
+from alerts.message import heading, marker, sample_line, since_line
+from alerts.plain import one_line
+from alerts.words import words
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_COLOURS: Mapping[Severity, str] = {
+    Severity.LOW: "#475569",
+    Severity.MEDIUM: "#0e639c",
+    Severity.HIGH: "#b45309",
+    Severity.CRITICAL: "#b3142b",
+}
+_RESOLVED_COLOUR = "#1f7a4d"
+
+
+def parse_address(text: str) -> Address:
+    """A mail address, with or without a name, its domain in ASCII form.
+
+    Raises:
+        ValueError: it is none; the message says so.
+    """
+    name, bracket, rest = text.strip().rpartition("<")
+    spec = rest.strip().removesuffix(">") if bracket else text.strip()
+    user, at, domain = spec.rpartition("@")
+    odd = not spec.isprintable() or bool(set(spec) & set(' ,;<>()"'))
+    try:
+        if at and user and domain and not odd:
+            return Address(
+                display_name=one_line(name.strip().strip('"'), 100),
+                username=user,
+                domain=domain.encode("idna").decode("ascii"),
+            )
+    except ValueError:
+        pass  # the same answer as below
+    raise ValueError(f"{one_line(text, 100)!r} is not a mail address")
+
+
+def build_mail(
+    delivery: Delivery,
+    sender: Address,
+    recipients: Sequence[Address],
+    *,
+    reply_to: str | None = None,
+) -> EmailMessage:
+    """The mail of a delivery, complete with headers. The same for every attempt."""
+    message = delivery.message
+    mail = EmailMessage(policy=SMTP)
+    mail["From"] = sender
+    mail["To"] = recipients
+    if reply_to is not None:
+        mail["Reply-To"] = parse_address(reply_to)
+    mail["Subject"] = one_line(heading(message))
+    mail["Message-ID"] = _message_id(delivery.key, sender.domain)
+    if delivery.created_at is not None:
+        mail["Date"] = delivery.created_at
+    first = (delivery.thread or {}).get("message_id")
+    if isinstance(first, str) and first != mail["Message-ID"]:
+        mail["In-Reply-To"] = one_line(first)
+        mail["References"] = one_line(first)
+    mail["Auto-Submitted"] = "auto-generated"
+    # Keeps Exchange from answering with an out-of-office notice.
+    mail["X-Auto-Response-Suppress"] = "All"
+    mail["X-Merkwacht-Key"] = one_line(delivery.key)
+    mail["X-Merkwacht-Incident"] = str(message.incident_id)
+    mail["X-Merkwacht-Event"] = message.event.value
+    mail["Content-Language"] = message.language
+    if message.severity is Severity.CRITICAL and message.event is not Event.RESOLVED:
+        mail["Importance"] = "high"
+        mail["X-Priority"] = "1"
+    text, html = render(message, key=delivery.key)
+    mail.set_content(text)
+    mail.add_alternative(html, subtype="html")
+    return mail
+
+
+def render(message: Message, *, key: str = "") -> tuple[str, str]:
+    """The text and the HTML of a message, without headers."""
+    values = _values(message, key)
+    environment = _templates()
+    text = environment.get_template("email.txt").render(values)
+    html = environment.get_template("email.html").render(values)
+    return text, html
+
+
+def _values(message: Message, key: str) -> dict[str, Any]:
+    catalogue = words(message.language)
+    resolved = message.event is Event.RESOLVED
+    one = len(message.samples) == 1 and not message.more_samples
+    return {
+        "message": message,
+        "subject": heading(message),
+        "marker": marker(message),
+        "kind": catalogue.text(f"kind.{message.kind.value}"),
+        "severity": catalogue.text(f"severity.{message.severity.word}"),
+        "colour": _RESOLVED_COLOUR if resolved else _COLOURS[message.severity],
+        "since": since_line(message),
+        "samples": [_shown(sample, message) for sample in message.samples],
+        "samples_label": catalogue.text("label.sample" if one else "label.samples"),
+        "more": catalogue.count("label.more", message.more_samples) if message.more_samples else "",
+        "actions_label": catalogue.text("label.aftercare" if resolved else "label.actions"),
+        "why_label": catalogue.text("label.why"),
+        "since_label": catalogue.text("label.since"),
+        "view_label": catalogue.text("label.view"),
+        "open_label": catalogue.text("label.open"),
+        "notes": [
+            *([catalogue.text("label.masked")] if message.samples else []),
+            catalogue.text("label.watched"),
+            catalogue.text("label.times", timezone=message.timezone),
+        ],
+        "incident": catalogue.text("label.incident", id=message.incident_id),
+        "reference": catalogue.text("label.key", key=one_line(key)) if key else "",
+    }
+
+
+def _shown(sample: Sample, message: Message) -> dict[str, Any]:
+    return {
+        "line": sample_line(sample, message),
+        "text": sample.text,
+        "paragraphs": sample.text.split("\n"),
+        "url": sample.url,
+    }
+
+
+@cache
+def _templates() -> Environment:
+    # Imported here: reading a configuration needs no templates.
+    from jinja2 import (  # noqa: PLC0415 - lazy
+        Environment,
+        PackageLoader,
+        StrictUndefined,
+        select_autoescape,
+    )
+
+    return Environment(
+        loader=PackageLoader("alerts", "templates"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _message_id(key: str, domain: str) -> str:
+    """The same for every attempt at one delivery, so that mail programs fold repeats."""
+    return f"<{hashlib.sha256(key.encode()).hexdigest()[:32]}.merkwacht@{domain}>"

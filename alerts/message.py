@@ -1,0 +1,488 @@
+"""From an incident to words: what happened, why we think so, examples, what to do now.
+
+Pure. The result is plain text throughout; a channel dresses it. Posts appear masked and shortened,
+authors under a pseudonym: nothing that leaked is spread by its alert. All wording is in
+``alerts.words``.
+
+Facts that messages understand, beside those of ``alerts.rules``: spikes give ``observed`` and
+``expected`` (counts), ``window_minutes``, ``since`` (ISO 8601) and, if known, ``authors``,
+``stories`` (distinct ones) and ``coverage`` (0..1); silent sources give ``source``, ``since`` and
+``fault``. Whatever is missing is left out of the message.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pydantic import TypeAdapter
+
+from alerts.base import Event, Incident, Message, Reason, Sample, Severity, Signal, SignalKind
+from alerts.incidents import SPIKES, gravest
+from alerts.plain import one_line, plain, shorten
+from alerts.words import Words, words
+from classifiers.base import Assessment, LeakCategory, SentimentLabel
+from classifiers.masking import excerpt
+from connectors.base import Mention
+
+SAMPLES = 3
+"""How many posts a message shows."""
+EXCERPT_LIMIT = 280
+"""Characters of a post that a message shows at most."""
+STATEMENT_WITHIN = timedelta(hours=1)
+"""A crisis asks for a first statement within this time of being noticed."""
+
+_TITLE_LIMIT = 140
+_VALUE_LIMIT = 600
+_CERTAINTY = ((0.95, "almost_certain"), (0.85, "very_likely"), (0.65, "likely"), (0.0, "possible"))
+_MANY_FINDINGS = 8
+_MANY_TERMS = 12
+
+_MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """One post of an incident, for showing."""
+
+    mention: Mention
+    assessment: Assessment | None
+
+
+def compose(
+    incident: Incident,
+    event: Event,
+    reason: Reason,
+    *,
+    signals: Sequence[Signal],
+    exhibits: Sequence[Exhibit],
+    total_mentions: int,
+    language: str,
+    timezone: str,
+    keep_handles: Collection[str] = (),
+    link: str | None = None,
+) -> Message:
+    """Put into words what happened to an incident.
+
+    Args:
+        incident: as it is now.
+        event: what happened.
+        reason: why this receiver is told.
+        signals: those of the incident; the gravest, and of spikes the latest, is what is told.
+        exhibits: posts of the incident to choose examples from: the posts of the gravest signals
+            and the most telling others. Not all of a large incident.
+        total_mentions: how many posts belong to it in all.
+        language: ``nl`` or ``en``.
+        timezone: IANA name, for all times in the words.
+        keep_handles: handles that need no masking: the brand's own accounts.
+        link: where to see and take the incident.
+
+    Raises:
+        ValueError: an unknown language or time zone.
+    """
+    scene = _Scene(incident, event, reason, tuple(signals), total_mentions, language, timezone)
+    samples = () if event is Event.RESOLVED else _samples(scene, exhibits, keep_handles)
+    return Message(
+        incident_id=incident.id,
+        brand=scene.brand,
+        kind=incident.kind,
+        severity=incident.severity,
+        event=event,
+        language=language,
+        title=scene.title(),
+        summary=scene.summary(),
+        since=scene.since(),
+        timezone=timezone,
+        why=tuple(scene.why()),
+        samples=samples,
+        more_samples=max(0, total_mentions - len(samples)) if samples else 0,
+        actions=scene.actions(),
+        link=link,
+    )
+
+
+def heading(message: Message) -> str:
+    """The title with its marker: ``[Kritiek] Zonnehoek: …``, for a mail's subject.
+
+    The marker changes with what happens, the rest stays: mail programs take what is in brackets off
+    before they compare subjects, so an incident stays one conversation.
+    """
+    return f"[{marker(message)}] {message.title}"
+
+
+def marker(message: Message) -> str:
+    """One or two words on what happened: the severity, ``Gesloten``, ``Ongoing``."""
+    language = words(message.language)
+    text = language.text(
+        f"marker.{message.event.value}", severity=severity_word(message.severity, message.language)
+    )
+    return text[:1].upper() + text[1:]
+
+
+def severity_word(severity: Severity, language: str) -> str:
+    """The word for people for a severity."""
+    return words(language).text(f"severity.{severity.word}")
+
+
+def sample_line(sample: Sample, message: Message) -> str:
+    """Where, who and when of an example, on one line."""
+    language = words(message.language)
+    parts = [
+        language.name("platform", sample.platform),
+        sample.author,
+        language.short_moment(sample.published_at, ZoneInfo(message.timezone)),
+    ]
+    if sample.followers:
+        parts.append(language.count("label.followers", sample.followers))
+    if sample.sentiment:
+        parts.append(sample.sentiment)
+    return " · ".join(_capital(part) if place == 0 else part for place, part in enumerate(parts))
+
+
+def since_line(message: Message) -> str:
+    """Day and time in full of when it began."""
+    return words(message.language).moment(message.since, ZoneInfo(message.timezone))
+
+
+def to_json(message: Message) -> dict[str, Any]:
+    """The message as JSON values: what the outbox keeps."""
+    kept: dict[str, Any] = _MESSAGE.dump_python(message, mode="json")
+    return kept
+
+
+def from_json(kept: Mapping[str, Any]) -> Message:
+    """The message that :func:`to_json` kept. Raises ValueError if it is not one."""
+    return _MESSAGE.validate_python(dict(kept))
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """All that is known when an event is put into words."""
+
+    incident: Incident
+    event: Event
+    reason: Reason
+    signals: tuple[Signal, ...]
+    total: int
+    language: str
+    timezone: str
+
+    @property
+    def words(self) -> Words:
+        return words(self.language)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    @property
+    def brand(self) -> str:
+        return one_line(self.incident.brand, 60)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the signal says that the message is about."""
+        lead = self.lead()
+        return {} if lead is None else lead.facts
+
+    def lead(self) -> Signal | None:
+        """The gravest signal; of spikes, whose figures grow old, the latest of the gravest kind."""
+        if not self.signals:
+            return None
+        if self.incident.kind not in SPIKES:
+            return gravest(self.signals)
+        alike = [each for each in self.signals if each.kind is self.incident.kind]
+        return max(alike or self.signals, key=lambda each: (each.occurred_at, each.key))
+
+    def since(self) -> datetime:
+        """When it began: the earliest moment that any of its signals names."""
+        moments = [each.occurred_at for each in self.signals]
+        moments += [moment for each in self.signals if (moment := _moment(each.facts.get("since")))]
+        return min(moments, default=self.incident.opened_at).astimezone(UTC)
+
+    def title(self) -> str:
+        kind = self.incident.kind
+        if kind is SignalKind.LEAK:
+            key = f"title.leak.{self._category()}"
+        elif kind is SignalKind.SILENT_SOURCE and not self._source():
+            key = "title.silent_sources"
+        else:
+            key = f"title.{kind.value}"
+        return one_line(self.words.text(key, **self._values()), _TITLE_LIMIT)
+
+    def summary(self) -> str:
+        key = f"summary.{self.incident.kind.value}.{self.event.value}"
+        sentences = [self.words.text(key, **self._values())]
+        if self.event is Event.RESOLVED:
+            if self.total:
+                sentences.append(self.words.count("sentence.total_in_the_end", self.total))
+        elif self.incident.kind in SPIKES:
+            sentences += self._observed_sentence()
+        elif self.total > 1:
+            sentences.append(self.words.count("sentence.total", self.total))
+        return one_line(" ".join(sentences), _VALUE_LIMIT)
+
+    def why(self) -> Iterator[tuple[str, str]]:
+        """Label and value of each reason, most telling first."""
+        known = dict(self._why()) if self.event is not Event.RESOLVED else {}
+        known["now"] = self.words.text(f"now.{self.reason.value}")
+        if model := self.facts.get("model"):
+            known["model"] = str(model)
+        for key, value in known.items():
+            yield self.words.text(f"why.{key}"), one_line(value, _VALUE_LIMIT)
+
+    def actions(self) -> tuple[str, ...]:
+        """What to do now, in order: the playbook of the policy."""
+        kind = self.incident.kind
+        values = {"deadline": self._deadline()}
+        if self.event is Event.RESOLVED:
+            ending = f"actions.resolved_{kind.value}"
+            return self.words.texts(ending if self.words.has(ending) else "actions.resolved")
+        if kind is SignalKind.LEAK:
+            return (
+                self.words.text(f"actions.leak.{self._category()}"),
+                *self.words.texts("actions.leak.first"),
+                *self.words.texts("actions.leak.last"),
+            )
+        key = "crisis" if kind in SPIKES else kind.value
+        return self.words.texts(f"actions.{key}", **values)
+
+    def _values(self) -> dict[str, str]:
+        """For every placeholder of titles and summaries."""
+        platform = self.facts.get("platform")
+        return {
+            "brand": self.brand,
+            "platform": self.words.name("platform", one_line(str(platform), 40))
+            if platform
+            else self.words.text("label.somewhere"),
+            "reveals": self.words.text(f"reveals.{self._category()}"),
+            "opened": self.words.moment(self.incident.opened_at, self.zone),
+            "source": self._source(),
+        }
+
+    def _category(self) -> str:
+        try:
+            return LeakCategory(self.facts.get("category", "none")).value
+        except ValueError:
+            return LeakCategory.NONE.value
+
+    def _source(self) -> str:
+        return one_line(str(self.facts.get("source", "")), 60)
+
+    def _deadline(self) -> str:
+        return self.words.clock(self.incident.opened_at + STATEMENT_WITHIN, self.zone)
+
+    def _observed_sentence(self) -> list[str]:
+        observed, expected = self._counts()
+        window = _number(self.facts.get("window_minutes"))
+        if observed is None or expected is None or window is None:
+            return []
+        return [
+            self.words.text(
+                "sentence.observed",
+                observed=self._posts(observed),
+                window=self.words.duration(timedelta(minutes=window)),
+                expected=self._expected(expected),
+            )
+        ]
+
+    def _why(self) -> Iterator[tuple[str, str]]:
+        yield "rule", self.words.text(f"rule.{self.incident.kind.value}")
+        yield from self._why_posts()
+        yield from self._why_counts()
+        yield from self._why_source()
+
+    def _why_posts(self) -> Iterator[tuple[str, str]]:
+        facts = self.facts
+        if "leak_score" in facts:
+            yield "category", self.words.name("category", self._category())
+        score = _number(facts.get("leak_score", facts.get("abuse_score")))
+        if score is not None:
+            yield "certainty", self._certainty(score)
+        if findings := self._findings():
+            yield "findings", findings
+        if terms := [f"“{one_line(str(term), 60)}”" for term in _items(facts.get("matched"))]:
+            yield "matched", ", ".join(dict.fromkeys(terms[:_MANY_TERMS]))
+
+    def _why_counts(self) -> Iterator[tuple[str, str]]:
+        observed, expected = self._counts()
+        if observed is not None:
+            yield "counts", self._against(observed, expected)
+        if expected is not None:
+            yield "expected", self._expected(expected)
+        if (window := _number(self.facts.get("window_minutes"))) is not None:
+            yield "window", self.words.duration(timedelta(minutes=window))
+        authors = _number(self.facts.get("authors"))
+        stories = _number(self.facts.get("stories"))
+        if authors is not None and stories is not None:
+            yield (
+                "authors",
+                self.words.text(
+                    "value.authors",
+                    authors=self.words.number(authors),
+                    stories=self.words.number(stories),
+                ),
+            )
+        if (coverage := _number(self.facts.get("coverage"))) is not None:
+            yield "covered", self.words.text("number.percent", value=round(coverage * 100))
+
+    def _why_source(self) -> Iterator[tuple[str, str]]:
+        if source := self._source():
+            yield "source", source
+        if fault := self.facts.get("fault"):
+            yield "fault", self.words.name("fault", str(fault))
+
+    def _counts(self) -> tuple[float | None, float | None]:
+        return _number(self.facts.get("observed")), _number(self.facts.get("expected"))
+
+    def _posts(self, count: float) -> str:
+        negative = self.incident.kind is SignalKind.NEGATIVITY_SPIKE
+        key = "value.counts_negative" if negative else "value.counts"
+        return self.words.count(key, round(count))
+
+    def _against(self, observed: float, expected: float | None) -> str:
+        if expected is None or expected < 1:
+            return self._posts(observed)
+        factor = observed / expected
+        return self.words.text(
+            "value.factor",
+            count=self._posts(observed),
+            factor=self.words.number(factor, 0 if factor >= 10 else 1),  # noqa: PLR2004 - reads well
+        )
+
+    def _expected(self, expected: float) -> str:
+        if expected < 1:
+            return self.words.text("value.expected_few")
+        return self.words.text("value.expected", count=self.words.number(round(expected)))
+
+    def _certainty(self, score: float) -> str:
+        word = next(word for least, word in _CERTAINTY if score >= least or not least)
+        return self.words.text(
+            "value.certainty",
+            word=self.words.text(f"certainty.{word}"),
+            percent=self.words.percent(score),
+        )
+
+    def _findings(self) -> str:
+        """Each detector that fired, once, with its best confidence. Never what it found."""
+        best: dict[str, str] = {}
+        for finding in _items(self.facts.get("findings")):
+            if isinstance(finding, Mapping):
+                name = one_line(str(finding.get("detector", "")), 40)
+                confidence = str(finding.get("confidence", "low"))
+                order = ("low", "medium", "high")
+                if name and confidence in order:
+                    known = best.get(name, "low")
+                    best[name] = max(known, confidence, key=order.index)
+        return ", ".join(
+            self.words.text(
+                "value.finding",
+                name=self.words.name("detector", name),
+                confidence=self.words.name("confidence", confidence),
+            )
+            for name, confidence in list(best.items())[:_MANY_FINDINGS]
+        )
+
+
+def _samples(
+    scene: _Scene, exhibits: Sequence[Exhibit], keep_handles: Collection[str]
+) -> tuple[Sample, ...]:
+    """The most telling posts, one of each story."""
+    chosen: dict[str, Exhibit] = {}
+    for exhibit in sorted(exhibits, key=lambda each: _telling(scene, each), reverse=True):
+        chosen.setdefault(exhibit.mention.story, exhibit)
+    return tuple(
+        _sample(scene, exhibit, keep_handles) for exhibit in list(chosen.values())[:SAMPLES]
+    )
+
+
+def _telling(scene: _Scene, exhibit: Exhibit) -> tuple[float, ...]:
+    """Order of exhibits: the accused post first, else what is negative and seen by many."""
+    post = exhibit.mention.post
+    reach = math.log1p(max(post.author_followers or 0, 0) + sum(_reactions(exhibit)))
+    assessment = exhibit.assessment
+    negative = 0.0
+    if assessment is not None:
+        negative = assessment.sentiment.scores.get(SentimentLabel.NEGATIVE, 0.0)
+    if scene.incident.kind in SPIKES:
+        return (negative * (1 + reach), reach, -exhibit.mention.id)
+    lead = scene.lead()
+    accused = lead is not None and exhibit.mention.id in lead.mention_ids
+    named = any(exhibit.mention.id in each.mention_ids for each in scene.signals)
+    score = 0.0
+    if assessment is not None:
+        leaks = scene.incident.kind is SignalKind.LEAK
+        score = assessment.leak.score if leaks else assessment.abuse.score
+    return (float(accused), float(named), score, reach, -exhibit.mention.id)
+
+
+def _reactions(exhibit: Exhibit) -> tuple[int, int, int]:
+    counted = exhibit.mention.post.engagement
+    return max(counted.likes, 0), max(counted.shares, 0), max(counted.replies, 0)
+
+
+def _sample(scene: _Scene, exhibit: Exhibit, keep_handles: Collection[str]) -> Sample:
+    post = exhibit.mention.post
+    assessment = exhibit.assessment
+    findings = assessment.leak.findings if assessment else ()
+    sentiment = None
+    if assessment is not None and scene.incident.kind in SPIKES:
+        sentiment = scene.words.name("sentiment", assessment.sentiment.label.value)
+    text = excerpt(post.text, findings, limit=EXCERPT_LIMIT, keep_handles=keep_handles)
+    return Sample(
+        text=shorten(plain(text), EXCERPT_LIMIT),
+        platform=one_line(post.platform, 40),
+        author=_author(exhibit.mention, scene.words),
+        published_at=post.published_at.astimezone(UTC),
+        url=_safe_link(post.url),
+        followers=post.author_followers,
+        sentiment=sentiment,
+    )
+
+
+def _author(mention: Mention, language: Words) -> str:
+    """A label that tells authors apart within a message and says nothing about them."""
+    if mention.official:
+        return language.text("label.official")
+    short = "".join(char for char in mention.post.author or "" if char.isalnum())[-4:]
+    if not short:
+        return language.text("label.no_author")
+    return language.text("label.author", short=short)
+
+
+def _safe_link(url: str | None) -> str | None:
+    """The address if it can only be a web address, without anything that breaks out of a line."""
+    if url is None or len(url) > 2000 or not url.startswith(("https://", "http://")):  # noqa: PLR2004 - what browsers take
+        return None
+    if any(char.isspace() or char in '<>"|\\^`{}' or not char.isprintable() for char in url):
+        return None
+    return url
+
+
+def _moment(value: object) -> datetime | None:
+    """An ISO 8601 fact as an aware moment, or None if it is not one."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else moment
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def _items(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
