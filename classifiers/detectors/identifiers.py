@@ -1,0 +1,319 @@
+"""Finds identifiers of people and organisations: shape, then checksum, then the words around.
+
+Confidence says how sure it is that this is such an identifier *and* that it is somebody else's:
+the writer's own, or a number meant for the public, is low, however valid.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from stdnum import iban, luhn
+from stdnum.be import nn as rijksregister
+from stdnum.nl import bsn, btw
+
+from classifiers.base import Confidence, Finding, LeakCategory
+from classifiers.detectors.base import around, words
+from classifiers.detectors.ownership import Owner, owner
+
+_SEPARATORS = str.maketrans("", "", " .-/()\u00a0")
+_DIGIT_BEFORE = r"(?<![A-Za-z0-9])(?<!\d[.,-])"
+_DIGIT_AFTER = r"(?![A-Za-z0-9])(?![.,-]\d)"
+
+
+def _compact(value: str) -> str:
+    return value.translate(_SEPARATORS).upper()
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifierDetector:
+    """One sort of identifier.
+
+    ``valid`` judges the compact value (no separators, upper case). With ``told_by`` the words that
+    name this sort of number must stand near, unless ``untold`` gives a confidence without them.
+    """
+
+    name: str
+    pattern: re.Pattern[str]
+    valid: Callable[[str], bool]
+    must_match: Sequence[str]
+    must_not_match: Sequence[str]
+    told_by: re.Pattern[str] | None = None
+    untold: Confidence | None = None
+    """Confidence where no tell-tale word is near; None: no finding then."""
+    unclear: Confidence = Confidence.MEDIUM
+    """Confidence where nothing says whose it is."""
+    ceiling: Confidence = Confidence.HIGH
+    category: LeakCategory = LeakCategory.PERSONAL_DATA
+
+    def find(self, text: str) -> Iterator[Finding]:
+        """Yield the identifiers of ``text`` that pass their checks."""
+        for match in self.pattern.finditer(text):
+            if not self.valid(_compact(match[0])):
+                continue
+            confidence = self._confidence(text, match)
+            if confidence is not None:
+                yield Finding(self.name, self.category, match.start(), match.end(), confidence)
+
+    def _confidence(self, text: str, match: re.Match[str]) -> Confidence | None:
+        told = self.told_by is None or self.told_by.search(
+            around(text, match.start(), match.end(), before=40, after=20)
+        )
+        if not told:
+            return self.untold
+        whose = owner(text, match.start(), match.end())
+        if whose in {Owner.OWN, Owner.PUBLIC} or self.ceiling is Confidence.LOW:
+            return Confidence.LOW
+        if whose is Owner.OTHER:
+            return self.ceiling
+        return self.unclear
+
+
+def _always(_: str) -> bool:
+    return True
+
+
+def _is_iban(value: str) -> bool:
+    return bool(iban.is_valid(value, check_country=False))
+
+
+def _is_bsn(value: str) -> bool:
+    return len(value) == 9 and len(set(value)) > 2 and bool(bsn.is_valid(value))  # noqa: PLR2004
+
+
+def _is_rijksregister(value: str) -> bool:
+    return bool(rijksregister.is_valid(value))
+
+
+def _is_btw(value: str) -> bool:
+    number = value if value.startswith("NL") else f"NL{value}"
+    return bool(btw.is_valid(number))
+
+
+_BRANDS = re.compile(
+    r"4\d{12}(?:\d{3}){0,2}|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}|3[47]\d{13}"
+    r"|3(?:0[0-5]|[68]\d)\d{11}|6(?:011|5\d\d)\d{12}|(?:5018|5020|5038|6304|6759|676[1-3]|6703)\d{8,15}"
+)
+_PUBLISHED_CARDS = frozenset(
+    {
+        "4111111111111111",
+        "4242424242424242",
+        "5555555555554444",
+        "378282246310005",
+        "4012888888881881",
+    }
+)
+
+
+def _is_card(value: str) -> bool:
+    return (
+        _BRANDS.fullmatch(value) is not None
+        and value not in _PUBLISHED_CARDS
+        and len(set(value)) > 2  # noqa: PLR2004
+        and bool(luhn.is_valid(value))
+    )
+
+
+def _is_postcode(value: str) -> bool:
+    return value[4:6] not in {"SA", "SD", "SS"}
+
+
+_PHONE = re.compile(
+    _DIGIT_BEFORE
+    + r"(?:(?:\+|00)(?:31|32)[ .-]?(?:\(0\)[ .-]?)?(?:\d[ .-]?){7,8}\d|\(?0[1-9]\d{0,3}\)?[ ]?[/.-]?[ ]?(?:\d[ .-]?){5,8}\d)"
+    + r"(?![\dA-Za-z])(?![.,]\d)"
+)
+
+
+def _is_phone(value: str) -> bool:
+    digits = re.sub(r"^(?:\+|00)(?=3[12])", "", value.lstrip("+"))
+    if digits.startswith(("31", "32")) and not value.startswith("0"):
+        return len(digits.replace("0", "", 1)) >= 8 and 9 <= len(digits) <= 12  # noqa: PLR2004
+    mobile = value.startswith("06")
+    return value.startswith("0") and len(value) in ({10} if mobile else {9, 10})
+
+
+def detectors() -> list[IdentifierDetector]:
+    """Return one detector per sort of identifier, the surest first."""
+    return [
+        _iban(),
+        _bsn(),
+        _rijksregister(),
+        _card(),
+        _btw(),
+        _kvk(),
+        _address(),
+        _phone(),
+        _email(),
+    ]
+
+
+def _iban() -> IdentifierDetector:
+    return IdentifierDetector(
+        name="iban",
+        pattern=re.compile(
+            r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?:[ .-]?[A-Z0-9]{4}){2,7}(?:[ .-]?[A-Z0-9]{1,3})?(?![A-Za-z0-9])"
+            r"|(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}[ .-]?[A-Za-z]{4}[ .-]?(?:\d[ .-]?){9}\d(?![A-Za-z0-9])"
+            r"|(?<![A-Za-z0-9])[Bb][Ee]\d{2}[ .-]?(?:\d[ .-]?){11}\d(?![A-Za-z0-9])"
+        ),
+        valid=_is_iban,
+        must_match=(
+            "Lotte H., geb. 14-03-1998, IBAN NL79VEEN0967322618. niet oké",
+            "terugstorten op nl34 klvr 0411 9741 22, reden: kapot",
+            "haar rekening BE71 0961 2345 6769 staat erbij",
+            "NL91.ABNA.0417.1643.00",
+        ),
+        must_not_match=("NL91ABNA0417164301", "model NL12 ABCD 2025 is uit", "AB12 is de zaal"),
+    )
+
+
+def _bsn() -> IdentifierDetector:
+    return IdentifierDetector(
+        name="bsn",
+        pattern=re.compile(_DIGIT_BEFORE + r"\d(?:[ .-]?\d){8}" + _DIGIT_AFTER),
+        valid=_is_bsn,
+        told_by=words(
+            "bsn",
+            "bsn-?n(?:umme)?r",
+            "burgerservicenummer",
+            "burger service ?nummer",
+            "sofi-?(?:nummer)?",
+            "patiënt(?:nummer)?",
+            "geb\\.?",
+            "geboren",
+            "dossier",
+            "verzekerde",
+            "citizen service number",
+        ),
+        must_match=(
+            "mw. T. Brandsma, BSN 872455725, Elzenkade 31",
+            "burgerservicenummer: 8724.55.725",
+        ),
+        must_not_match=(
+            "bestelling 872455725 is nog niet binnen",
+            "BSN 872455726",
+            "bsn 111111111",
+        ),
+    )
+
+
+def _rijksregister() -> IdentifierDetector:
+    return IdentifierDetector(
+        name="rijksregisternummer",
+        pattern=re.compile(
+            _DIGIT_BEFORE + r"\d{2}[ .]?\d{2}[ .]?\d{2}[ -]?\d{3}[ .]?\d{2}" + _DIGIT_AFTER
+        ),
+        valid=_is_rijksregister,
+        told_by=words(
+            "rijksregister(?:nummer|nr\\.?)?",
+            "rrn",
+            "insz",
+            "nationaal nummer",
+            "national (?:register )?number",
+            "niss",
+        ),
+        untold=Confidence.LOW,
+        must_match=(
+            "zijn rijksregisternummer is 85.07.30-033.28",
+            "85.07.30-033.28 stond op het formulier",
+        ),
+        must_not_match=("rijksregisternummer 85.07.30-033.29", "bel 0470 12 34 567"),
+    )
+
+
+def _card() -> IdentifierDetector:
+    return IdentifierDetector(
+        name="payment-card",
+        pattern=re.compile(_DIGIT_BEFORE + r"\d(?:[ -]?\d){11,18}" + _DIGIT_AFTER),
+        valid=_is_card,
+        must_match=("kaart 4539 1488 0343 6467 van een gast", "card 4539148803436467 exp 04/27"),
+        must_not_match=(
+            "4539 1488 0343 6468",
+            "test with 4111 1111 1111 1111",
+            "tracking 3SABCD4539148803",
+        ),
+    )
+
+
+def _btw() -> IdentifierDetector:
+    return IdentifierDetector(
+        name="btw",
+        pattern=re.compile(
+            r"(?<![A-Za-z0-9])(?:NL)?[ .]?\d{4}[ .]?\d{2,3}[ .]?\d{2,3}[ .]?B[ .]?\d{2}(?![A-Za-z0-9])"
+        ),
+        valid=_is_btw,
+        ceiling=Confidence.LOW,
+        category=LeakCategory.PERSONAL_DATA,
+        must_match=("btw NL002455799B11 op de factuur", "004495445B01"),
+        must_not_match=("123456789B90", "model 1234B01"),
+    )
+
+
+def _kvk() -> IdentifierDetector:
+    return IdentifierDetector(
+        name="kvk",
+        pattern=re.compile(_DIGIT_BEFORE + r"\d{8}" + _DIGIT_AFTER),
+        valid=_always,
+        told_by=words(
+            "kvk",
+            "kvk-?(?:nummer|nr\\.?)",
+            "k\\.v\\.k\\.?",
+            "kamer van koophandel",
+            "chamber of commerce",
+        ),
+        ceiling=Confidence.LOW,
+        must_match=("KvK 69599084", "ingeschreven bij de Kamer van Koophandel: 68727720"),
+        must_not_match=("bestelling 69599084", "kvk gebeld, 20 minuten wachten"),
+    )
+
+
+def _address() -> IdentifierDetector:
+    return IdentifierDetector(
+        name="address",
+        pattern=re.compile(
+            r"(?<![A-Za-z0-9])[1-9]\d{3}[ ]?[A-Z]{2}[ ,]{1,3}(?:nr\.?[ ]|huisnummer[ ]|no\.?[ ])?\d{1,4}(?:[ -]?[a-zA-Z]{1,2}|-\d{1,3})?(?![A-Za-z0-9:%€])(?!\s?(?:euro|uur|jaar|min|km|x\b))"
+            r"|(?<![A-Za-z0-9])[A-Z][a-zà-ÿ]{2,24}(?:straat|laan|weg|plein|kade|gracht|singel|dreef|hof|steeg|pad|dijk|plantsoen|park|baan|lei|kouter|markt|erf|wal|vest)[ ]\d{1,4}(?:[ -]?[a-zA-Z]\b|-\d{1,3})?(?![A-Za-z0-9:%€])"
+        ),
+        valid=_is_postcode,
+        untold=None,
+        ceiling=Confidence.MEDIUM,
+        must_match=(
+            "mw. T. Brandsma, Elzenkade 31 Terwolde",
+            "dhr. Pas, 7391 AB 12, ligt al weken ziek",
+            "familie El Amrani, Vlierstraat 6",
+        ),
+        must_not_match=("1234 SS 12", "om 1530 UUR 12 man"),
+    )
+
+
+def _phone() -> IdentifierDetector:
+    return IdentifierDetector(
+        name="phone",
+        pattern=_PHONE,
+        valid=_is_phone,
+        unclear=Confidence.LOW,
+        ceiling=Confidence.MEDIUM,
+        must_match=(
+            "bel haar op 06-12345678",
+            "mw. De Roo, +31 6 12345678",
+            "(030) 555 5555",
+            "meneer Pas: 0470 12 34 56",
+        ),
+        must_not_match=("bel 112", "order 1234567890", "06-1234567", "2025-11-22 09:30"),
+    )
+
+
+def _email() -> IdentifierDetector:
+    return IdentifierDetector(
+        name="email",
+        pattern=re.compile(
+            r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}\.){1,4}[A-Za-z]{2,24}(?![A-Za-z0-9-])"
+        ),
+        valid=_always,
+        unclear=Confidence.LOW,
+        ceiling=Confidence.MEDIUM,
+        must_match=("mail naar a.b.c.naam-12@umcutrecht.nl", "persoon@teasel.example"),
+        must_not_match=("@teasel meldt zich", "jan@werk", "user @ host"),
+    )

@@ -1,0 +1,132 @@
+"""Finds what only an insider would name: private addresses, internal hosts, file shares, paths."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from classifiers.base import Confidence, Finding, LeakCategory
+from classifiers.detectors.base import around, words
+
+_PRIVATE = re.compile(
+    r"(?<![\d.])(?:10(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}|172\.(?:1[6-9]|2\d|3[01])(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){2}"
+    r"|192\.168(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){2}|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){2})"
+    r"(?:/\d{1,2}|:\d{2,5})?(?![\d.]*\d)"
+)
+_HOME = re.compile(
+    r"192\.168\.(?:0|1|2|178)\.\d{1,3}|10\.0\.[01]\.[12]\b|\b(?:router|modem|thuis|home|fritz|ziggo|kpn|wifi|playstation)\b",
+    re.IGNORECASE,
+)
+_HOST = re.compile(
+    r"(?<![A-Za-z0-9@./-])(?:[a-z0-9][a-z0-9-]{0,40}\.){1,5}(?:local|internal|intern|intranet|corp|lan|int)(?![A-Za-z0-9-]|\.[a-z])(?::\d{2,5})?"
+    r"|(?<![A-Za-z0-9@./-])(?:prd?|prod|acc|tst|dev|db|sql|dc|srv|vm|esx|core|pay|web|app|file|mail|nas|jmp|fw|sw|rtr)[a-z]{0,6}-[a-z0-9]{2,12}-\d{1,3}(?![A-Za-z0-9-])",
+    re.IGNORECASE,
+)
+_UNC = re.compile(r"(?<![\\\w])\\\\[A-Za-z0-9._-]{2,60}\\[\w$ .-]{1,80}(?:\\[\w$ .-]{1,80}){0,8}")
+_DRIVE = re.compile(
+    r"(?<![A-Za-z0-9])[A-Z]:\\(?:[\w .$-]{1,60}\\){1,8}[\w .$-]{1,60}"
+    r"|(?<![\w/])/(?:mnt|srv|opt|home|data|var/(?:www|lib|backups?))/[\w.-]{1,60}(?:/[\w.-]{1,60}){1,8}"
+)
+_INSIDE = words(
+    "vpn",
+    "firewall",
+    "intranet",
+    "server",
+    "servers",
+    "netwerk",
+    "network",
+    "database",
+    "backup",
+    "admin",
+    "root",
+    "pentest",
+    "productie",
+    "prod",
+    "production",
+    "klanten",
+    "patiënten",
+    "customers",
+    "share",
+    "schijf",
+    "exchange",
+    "domain",
+    "subnet",
+    "open",
+    "plat",
+    "down",
+    "leak",
+    "breach",
+    "hack",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class InfrastructureDetector:
+    """One sort of internal address. Sure only with words of the trade near it."""
+
+    name: str
+    pattern: re.Pattern[str]
+    must_match: Sequence[str]
+    must_not_match: Sequence[str]
+    alone: Confidence = Confidence.LOW
+    told: Confidence = Confidence.MEDIUM
+    harmless: re.Pattern[str] | None = None
+
+    def find(self, text: str) -> Iterator[Finding]:
+        """Yield the internal addresses of ``text``."""
+        for match in self.pattern.finditer(text):
+            near = around(text, *match.span())
+            if self.harmless and (self.harmless.search(match[0]) or self.harmless.search(near)):
+                confidence = Confidence.LOW
+            else:
+                confidence = self.told if _INSIDE.search(near) else self.alone
+            yield Finding(self.name, LeakCategory.SECURITY, match.start(), match.end(), confidence)
+
+
+def detectors() -> list[InfrastructureDetector]:
+    """Return one detector per sort of internal address."""
+    return [
+        InfrastructureDetector(
+            name="private-address",
+            pattern=_PRIVATE,
+            harmless=_HOME,
+            must_match=(
+                "domain admin via een printer op 172.16.4.19",
+                "heel 10.40.8.0/21 lag plat",
+                "10.66.2.14:27015",
+            ),
+            must_not_match=("versie 10.2.3", "203.0.113.58:9200", "172.32.0.1", "10.1.2.3.4"),
+        ),
+        InfrastructureDetector(
+            name="internal-host",
+            pattern=_HOST,
+            must_match=(
+                "de only admin for pay-jmp-03 was on a flight",
+                "kijk op wiki.teasel.local:8443",
+                "regel teruggezet op core-fw-02",
+            ),
+            must_not_match=(
+                "kijk op www.teasel.nl",
+                "app-update van 3 mei",
+                "a.b@teasel.local",
+                "covid-19",
+            ),
+        ),
+        InfrastructureDetector(
+            name="file-share",
+            pattern=_UNC,
+            alone=Confidence.MEDIUM,
+            must_match=(r"staat gewoon op \\fs01\HR\Salarissen 2026.xlsx",),
+            must_not_match=(r"\\o/ hoera", r"regel 1\\nregel 2", "https://teasel.example//x"),
+        ),
+        InfrastructureDetector(
+            name="file-path",
+            pattern=_DRIVE,
+            must_match=(
+                r"open G:\Directie\Reorganisatie\plan.docx",
+                "backup ligt in /srv/klanten/export/2026.csv",
+            ),
+            must_not_match=("24/7 open", "/home", "C: is vol", "en/of/maar"),
+        ),
+    ]

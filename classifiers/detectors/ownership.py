@@ -1,0 +1,149 @@
+"""Whose an identifier seems to be: the writer's own, somebody else's, or meant for the public.
+
+A customer who shouts their own IBAN at a help desk leaks nothing of the organisation; the same
+number behind ``mevrouw T. Brandsma`` does. Words near the value decide, and what is nearest wins.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+from classifiers.detectors.base import around, words
+
+
+class Owner(StrEnum):
+    """Whose a value seems to be."""
+
+    OWN = "own"
+    PUBLIC = "public"
+    """The organisation's published account or number: donations, customer service."""
+    OTHER = "other"
+    UNKNOWN = "unknown"
+
+
+_OWN_BEFORE = re.compile(
+    r"""(?:\b(?:mijn|mijne|mn|m'n|m’n|mij|my|mine|ons|onze|our|eigen)\s(?:[\w-]{1,20}\s){0,3}?[\w/-]{0,24}[\s:=("'-]{0,4}(?:is|nr\.?|nummer|number|:)?\s{0,2}$)""",
+    re.IGNORECASE,
+)
+_OWN_NEAR = re.compile(
+    r"""\b(?:op\smijn|naar\smijn|to\smy|into\smy|on\smy|ik\sheet|my\sname\sis|mijn\snaam\sis|
+        (?:account|klant|klantnr|klantnummer|bestelling|order|ordernummer|postcode|polis(?:nummer)?|
+        customer|ref(?:erence)?)\s?(?:nr\.?|no\.?|number|nummer)?[\s:#]{1,3}[\w-]{3,20}[,\s]{1,3}$)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_OTHER = words(
+    r"mw\.?",
+    r"mevr\.?",
+    "mevrouw",
+    r"dhr\.?",
+    "meneer",
+    "de heer",
+    "familie",
+    r"fam\.?",
+    "patiënte?",
+    "patient",
+    "cliënte?",
+    "client",
+    "klant(?:en)?",
+    "customers?",
+    "collega'?s?",
+    "colleagues?",
+    "iemand anders",
+    "someone else'?s?",
+    "een ander(?:e|en|s)?",
+    "another",
+    "other people'?s",
+    "wildvreemde",
+    "stranger",
+    "zijn",
+    "haar",
+    "hun",
+    "his",
+    "her",
+    "their",
+    "leden",
+    "leerling(?:en)?",
+    "bewoners?",
+    "huurders?",
+    "tenants?",
+    "werknemers?",
+    "medewerkers?",
+    "employees?",
+    "personeel",
+    "staff",
+    "mrs?",
+    "ms",
+    "mr",
+    r"geb\.?",
+    "geboren",
+    "born",
+    "dob",
+    "name[ds]?",
+    "verzekerde",
+    "gasten",
+    "guests?",
+    "rij \\d+",
+    "row \\d+",
+)
+_PUBLIC = words(
+    "doneer",
+    "donaties?",
+    "doneren",
+    "donatie-?rekening",
+    "gift(?:en)?",
+    "steun(?:en)?",
+    "collecte",
+    "giro \\d+",
+    "donate",
+    "donations?",
+    "goede doel(?:en)?",
+    "charity",
+    "stichting",
+    "foundation",
+    "fundraiser",
+    "crowdfunding",
+    "inzamel(?:ing|actie)",
+    "klantenservice",
+    "webcare",
+    "klantcontact",
+    "customer (?:service|care|support)",
+    "helpdesk",
+    "help ?line",
+    "bel ons",
+    "bel met",
+    "bel gratis",
+    "bereikbaar",
+    "call us",
+    "contact us",
+    "neem contact op",
+    "reserveer",
+    "reserveren",
+    "aanmelden via",
+    "inschrijven via",
+    "info@",
+    "meldpunt",
+    "tip ?lijn",
+    "hotline",
+    "receptie",
+    "balie",
+    "spoedlijn",
+)
+
+
+def is_own(text: str, start: int, end: int) -> bool:
+    """Tell whether the value at ``start`` seems to be the writer's own: ``mijn wachtwoord is …``."""
+    before = text[max(0, start - 40) : start]
+    return _OWN_BEFORE.search(before) is not None or _OWN_NEAR.search(before) is not None
+
+
+def owner(text: str, start: int, end: int) -> Owner:
+    """Say whose the value at ``start``..``end`` seems to be, from the words near it."""
+    if is_own(text, start, end):
+        return Owner.OWN
+    near = around(text, start, end)
+    if _PUBLIC.search(near):
+        return Owner.PUBLIC
+    if _OTHER.search(near):
+        return Owner.OTHER
+    return Owner.UNKNOWN

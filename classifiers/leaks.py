@@ -1,0 +1,130 @@
+"""Joins a model's opinion and the detectors' evidence into one leak score.
+
+Everything happens in log-odds, where independent evidence adds up:
+
+    score = sigmoid( logit(model's probability) + evidence )
+
+Evidence of one kind counts once, at its surest finding; all kinds but secrets together are capped,
+so that evidence sways a model that doubts and never outshouts one that is sure of the contrary.
+Only a secret of high confidence may escalate by itself. A phone number, an e-mail address and
+anything of low confidence (the writer's own number, a placeholder, a published account) weigh
+nothing. Why these weights: docs/leaks.md and docs/decisions/0006-leak-evidence.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from classifiers.base import Confidence, Finding, Leak, LeakCategory, Prediction
+from classifiers.detectors import Kind, kind
+
+PRIOR: Final = 0.02
+"""The probability of a leak where there is no model to ask."""
+
+WEIGHTS: Final[Mapping[tuple[Kind, Confidence], float]] = {
+    (Kind.SECRET, Confidence.HIGH): 4.0,
+    (Kind.SECRET, Confidence.MEDIUM): 1.5,
+    (Kind.IDENTIFIER, Confidence.HIGH): 1.2,
+    (Kind.IDENTIFIER, Confidence.MEDIUM): 0.5,
+    (Kind.INFRASTRUCTURE, Confidence.HIGH): 1.2,
+    (Kind.INFRASTRUCTURE, Confidence.MEDIUM): 0.7,
+    (Kind.MARKING, Confidence.HIGH): 1.0,
+    (Kind.MARKING, Confidence.MEDIUM): 0.7,
+    (Kind.WATCH_WORD, Confidence.HIGH): 1.5,
+    (Kind.WATCH_WORD, Confidence.MEDIUM): 1.0,
+}
+"""Log-odds that evidence adds. What is not listed adds nothing."""
+
+SOFT_CAP: Final = 2.0
+"""Most log-odds that evidence other than secrets may add together."""
+
+ABOVE_THRESHOLD: Final = 1.0
+"""How far above the threshold, in log-odds, a sure secret lifts the score at least."""
+
+GRAVITY: Final = (
+    LeakCategory.CREDENTIALS,
+    LeakCategory.PERSONAL_DATA,
+    LeakCategory.SECURITY,
+    LeakCategory.TRADE_SECRET,
+    LeakCategory.FINANCIAL,
+    LeakCategory.PRODUCT,
+    LeakCategory.INTERNAL,
+)
+"""Categories, the gravest first: decides between equals."""
+
+_EDGE: Final = 1e-6
+_FAITH: Final = 0.02
+"""Least probability the category head is taken to mean, so that evidence can still speak."""
+
+
+def decide(prediction: Prediction, findings: Sequence[Finding], *, threshold: float) -> Leak:
+    """Return the verdict on one text.
+
+    Args:
+        prediction: what the model thinks; without a leak head, :data:`PRIOR` stands in.
+        findings: the detectors' evidence.
+        threshold: the least score that wakes people, 0 < threshold < 1.
+
+    Returns:
+        A leak whose ``score`` never falls when the model's probability rises, when a finding is
+        added or when one becomes surer; whose ``escalate`` is ``score >= threshold``; and whose
+        category is ``NONE`` exactly when it does not escalate.
+
+    Raises:
+        ValueError: the threshold is not between 0 and 1.
+    """
+    if not 0.0 < threshold < 1.0:
+        raise ValueError(f"leak threshold {threshold} must lie between 0 and 1, both excluded")
+    weights = _weights(findings)
+    secret = weights.pop(Kind.SECRET, 0.0)
+    opinion = PRIOR if prediction.leak is None else prediction.leak
+    odds = _logit(opinion) + secret + min(SOFT_CAP, math.fsum(weights.values()))
+    sure = any(
+        kind(finding) is Kind.SECRET and finding.confidence is Confidence.HIGH
+        for finding in findings
+    )
+    if sure:
+        odds = max(odds, _logit(threshold) + ABOVE_THRESHOLD)
+    score = _sigmoid(odds)
+    escalate = score >= threshold
+    category = _category(prediction, findings, sure=sure) if escalate else LeakCategory.NONE
+    return Leak(escalate=escalate, score=score, category=category, findings=tuple(findings))
+
+
+def _weights(findings: Iterable[Finding]) -> dict[Kind, float]:
+    """Return for each kind of evidence the weight of its surest finding."""
+    weights: dict[Kind, float] = {}
+    for finding in findings:
+        sort = kind(finding)
+        weight = WEIGHTS.get((sort, finding.confidence), 0.0)
+        weights[sort] = max(weights.get(sort, 0.0), weight)
+    return weights
+
+
+def _category(prediction: Prediction, findings: Sequence[Finding], *, sure: bool) -> LeakCategory:
+    """Return the likeliest category after the evidence; the gravest of equals."""
+    if sure:
+        return LeakCategory.CREDENTIALS
+    opinion = prediction.category or {}
+    log_odds = {category: math.log(max(opinion.get(category, 0.0), _FAITH)) for category in GRAVITY}
+    for finding in findings:
+        weight = WEIGHTS.get((kind(finding), finding.confidence), 0.0)
+        base = math.log(max(opinion.get(finding.category, 0.0), _FAITH))
+        log_odds[finding.category] = max(log_odds[finding.category], base + weight)
+    if not opinion and max(log_odds.values()) <= math.log(_FAITH):
+        return LeakCategory.INTERNAL
+    return max(GRAVITY, key=lambda category: log_odds[category])
+
+
+def _logit(probability: float) -> float:
+    bounded = min(max(probability, _EDGE), 1.0 - _EDGE)
+    return math.log(bounded / (1.0 - bounded))
+
+
+def _sigmoid(odds: float) -> float:
+    if odds >= 0.0:
+        return 1.0 / (1.0 + math.exp(-odds))
+    exponent = math.exp(odds)
+    return exponent / (1.0 + exponent)
