@@ -115,28 +115,29 @@ class Board:
         self, at: datetime, severity: Severity | None, subject: str, to: Sequence[str]
     ) -> None:
         """One line for a message that went out."""
-        colour = _COLOURS[severity] if severity else "default"
         line = Text.assemble(
             (self.moment(at), "bright_black"),
-            "  ",
-            (f"{severity.word if severity else 'info':<8}", colour),
-            "  ",
+            ("  ● " if speaks_unicode(self._console) else "  * ", _colour(severity)),
             subject,
             ("  > " + ", ".join(to), "bright_black"),
         )
-        self._console.print(fit(line, self._console), soft_wrap=not self._console.is_terminal)
+        self._print(line, shorten=True)
 
     def say(self, text: str) -> None:
         """A plain line above the bar."""
-        self._console.print(fit(Text(text), self._console), soft_wrap=True)
+        self._print(Text(text), shorten=False)
+
+    def _print(self, line: Text, *, shorten: bool) -> None:
+        shown = fit(line, self._console, shorten=shorten)
+        self._console.print(shown, soft_wrap=True)
 
 
-def fit(text: Text, console: Console) -> Text:
-    """``text`` in what the console can show, on one line where it has a width."""
+def fit(text: Text, console: Console, *, shorten: bool) -> Text:
+    """``text`` in what the console can show, shortened to one line where lines have a width."""
     if not speaks_unicode(console):
-        plain = text.plain.encode(console.encoding or "ascii", "replace")
-        return Text(plain.decode(console.encoding or "ascii"))
-    if console.is_terminal:
+        encoding = console.encoding or "ascii"
+        return Text(text.plain.encode(encoding, "replace").decode(encoding))
+    if shorten and console.is_terminal:
         text.truncate(console.width, overflow="ellipsis")
     return text
 
@@ -235,7 +236,11 @@ def week_strip(
 
 
 def _safe(text: Text, console: Console) -> Text:
-    return text if speaks_unicode(console) else fit(text, console)
+    return fit(text, console, shorten=False)
+
+
+def _colour(severity: Severity | None) -> str:
+    return _COLOURS[severity] if severity else "default"
 
 
 def _score(found: int, total: int, missed: frozenset[str]) -> str:

@@ -155,7 +155,7 @@ def test_off_a_terminal_the_week_is_told_in_plain_lines() -> None:
         board.alert(START, Severity.CRITICAL, "Lek: één [bold]", ["crisis-team@a.example"])
         board.advance(START + timedelta(days=1), Counters(65, 2, 2, 4))
     assert raw.getvalue().decode("ascii").splitlines() == [
-        "Fri 13 Nov 10:12  critical  Lek: ??n [bold]  > crisis-team@a.example",
+        "Fri 13 Nov 10:12  * Lek: ??n [bold]  > crisis-team@a.example",
         "-- Fri 13 Nov is over: 65 mentions  2 signals  2 incidents  4 mails",
     ]
 
