@@ -11,8 +11,11 @@ import torch
 
 from classifiers.training.data import load
 from classifiers.training.loop import Plan, train
+from classifiers.training.release import release
 
 log = logging.getLogger("classifiers.training")
+
+_NAME = "merkwacht-e5s-2026.11"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,9 +36,14 @@ def main(arguments: list[str] | None = None) -> int:
         )
         log.info("learned from %d posts in %.0f minutes", progress.posts, progress.seconds / 60)
     if options.stage in {"all", "export"}:
-        from classifiers.training.release import release
-
-        release(options.base, options.corpora, options.own, checkpoint, options.output)
+        release(
+            options.base,
+            options.corpora,
+            options.own,
+            checkpoint,
+            options.output,
+            version=options.name,
+        )
     return 0
 
 
@@ -44,15 +52,18 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m classifiers.training",
         description="Train the embedded model (sentiment, leak, abuse), measure and export it.",
     )
-    folder = {"type": Path, "required": True, "metavar": "DIR"}
-    parser.add_argument("--base", help="encoder to start from (transformers format)", **folder)
-    parser.add_argument("--corpora", help="public corpora (docs/model.md lists them)", **folder)
-    parser.add_argument("--own", help="our own leaks-train and sentiment-train", **folder)
-    parser.add_argument("--output", help="where the model folder is written", **folder)
-    parser.add_argument("--work", help="checkpoints; a later call resumes from here", **folder)
+    for name, what in (
+        ("--base", "encoder to start from (transformers format)"),
+        ("--corpora", "public corpora (docs/model.md lists them)"),
+        ("--own", "our own leaks-train, sentiment-train and leaks-dev"),
+        ("--output", "where the model folder is written"),
+        ("--work", "checkpoints; a later call resumes from here"),
+    ):
+        parser.add_argument(name, help=what, type=Path, required=True, metavar="DIR")
     parser.add_argument("--minutes", type=float, default=60.0, help="budget (default: 60)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
     parser.add_argument("--seed", type=int, default=0, help="of shuffling (default: 0)")
+    parser.add_argument("--name", default=_NAME, help=f"version of the model (default: {_NAME})")
     parser.add_argument(
         "--stage",
         choices=["all", "train", "export"],

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import random
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
+from rich.progress import Progress as Bar
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm import tqdm
 
 from classifiers.training.data import UNKNOWN, Example, draw
 from classifiers.training.network import Network, pad, tokenizer
@@ -69,8 +69,9 @@ def train(
     encode = tokenizer(base, plan.max_tokens)
     budget = plan.minutes * 60
     before, started, saved = progress.seconds, time.monotonic(), time.monotonic()
-    bar = tqdm(total=round(budget), initial=round(before), unit="s", disable=not sys.stderr.isatty())
-    with bar:
+    console = Console(stderr=True)
+    with Bar(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("training", total=budget)
         while progress.seconds < budget:
             rng = random.Random(plan.seed * 1000 + progress.rounds)  # noqa: S311 - shuffling
             for batch, ids in _batches(draw(examples, rng), encode, plan.batch, rng):
@@ -79,13 +80,20 @@ def train(
                 progress.steps += 1
                 progress.posts += len(batch)
                 progress.seconds = before + time.monotonic() - started
-                bar.n = min(round(progress.seconds), round(budget))
-                bar.set_postfix(loss=f"{losses.running:.3f}", posts=progress.posts)
+                bar.update(
+                    task,
+                    completed=progress.seconds,
+                    description=f"{progress.posts} posts, loss {losses.running:.3f}",
+                )
                 if progress.steps % 50 == 0:
                     log.info(
                         "%4.0f s, step %d, %d posts (%.1f/s), loss %.3f (%s)",
-                        progress.seconds, progress.steps, progress.posts,
-                        progress.posts / progress.seconds, loss, losses.summary(),
+                        progress.seconds,
+                        progress.steps,
+                        progress.posts,
+                        progress.posts / progress.seconds,
+                        loss,
+                        losses.summary(),
                     )
                 if time.monotonic() - saved > plan.checkpoint_minutes * 60:
                     save(checkpoint, network, optimizer, progress)
