@@ -53,9 +53,7 @@ class Announcer:
         self._metrics = metrics
         self._log = logger("announce")
 
-    def announce(
-        self, unit: Unit, signals: Iterable[Signal], now: datetime
-    ) -> list[Announcement]:
+    def announce(self, unit: Unit, signals: Iterable[Signal], now: datetime) -> list[Announcement]:
         """Let new signals join incidents and put what must be said into the outbox.
 
         Signals found before are passed over. Several signals of one incident give one message.
@@ -77,9 +75,7 @@ class Announcer:
     def _place(self, unit: Unit, signal: Signal, now: datetime) -> tuple[Incident, Event | None]:
         placed = correlate(signal, unit.incidents.burning(signal.brand), now=now)
         if not isinstance(placed, Joined):
-            incident = unit.incidents.open(
-                incident_from(signal, placed.subject), now
-            )
+            incident = unit.incidents.open(incident_from(signal, placed.subject), now)
             self._metrics.incidents_opened.labels(signal.kind.value).inc()
             return unit.incidents.join(incident.id, signal, now), placed.event
         incident = unit.incidents.join(placed.incident.id, signal, now)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 import httpx
 from prometheus_client import CollectorRegistry
@@ -26,12 +26,12 @@ from classifiers.base import Classifier
 from classifiers.embedded import EmbeddedModel
 from classifiers.language import LanguageIdentifier
 from connectors import CONNECTORS
-from connectors.base import Context
+from connectors.base import Connector, Context
 from connectors.http import guarded_client
 from connectors.query import Query
 from monitor.announcing import Announcer, Rulebook
 from monitor.assessing import AssessStep
-from monitor.config import BrandOptions, Config, load
+from monitor.config import BrandOptions, Config, ConfigError, Problem, SourceBase, load
 from monitor.daemon import PERIODS, Daemon, Steps
 from monitor.database import StoreError
 from monitor.delivering import DeliverStep
@@ -112,7 +112,7 @@ class App:
             self._lock.close()
             raise
 
-    def __enter__(self) -> App:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -129,11 +129,15 @@ class App:
         self.store.close()
         self._lock.close()
 
+    def _poke(self) -> None:
+        self.daemon.poke()
+
     def _rebuild(self) -> Steps:
         """New steps from the configuration as it is now; the store stays."""
         config = load(self.file)
         if config.store.path != self.config.store.path:
-            raise StoreError("store.path cannot change while running; restart instead")
+            problem = Problem("store.path", "cannot change while running; restart instead")
+            raise ConfigError(self.file, [problem])
         if _classifier_part(config) != _classifier_part(self.config):
             self._classifier = build_classifier(config)
         steps = self._steps(config, self._classifier)
@@ -185,7 +189,7 @@ class App:
                 metrics=self.metrics,
                 now=self.now,
                 rng=self._rng,
-                stored=lambda: self.daemon.poke(),
+                stored=self._poke,
             ),
             assess=AssessStep(
                 store=self.store,
@@ -242,7 +246,15 @@ def build_http(config: Config) -> httpx.Client:
 
 def build_channels(config: Config) -> dict[str, Channel]:
     """The configured channels by name."""
-    return {options.name: CHANNELS[options.kind](options) for options in config.channels}
+    plugins: dict[str, Any] = dict(CHANNELS)
+    return {options.name: plugins[options.kind](options) for options in config.channels}
+
+
+def build_connector(options: SourceBase, context: Context) -> Connector:
+    """The connector of one configured source."""
+    plugins: dict[str, Any] = dict(CONNECTORS)
+    connector: Connector = plugins[options.kind](options, context)
+    return connector
 
 
 def build_classifier(config: Config) -> Classifier:
@@ -328,7 +340,7 @@ def _lock(database: Path) -> TextIO:
 
 
 def _source(
-    options: Any,
+    options: SourceBase,
     config: Config,
     brands: dict[str, Brand],
     http: httpx.Client,
@@ -340,7 +352,7 @@ def _source(
     return Source(
         name=options.name,
         kind=options.kind,
-        connector=CONNECTORS[options.kind](options, context),
+        connector=build_connector(options, context),
         brands=chosen,
         interval=timedelta(seconds=options.interval_seconds),
         silent_after=timedelta(seconds=options.silent_after_seconds),
@@ -351,7 +363,7 @@ def _source(
 _NO_IDENTITY = {"name", "interval_seconds", "enabled", "silent_after_seconds"}
 
 
-def _fingerprint(options: Any, queries: tuple[Query, ...]) -> str:
+def _fingerprint(options: SourceBase, queries: tuple[Query, ...]) -> str:
     """Of what a cursor belongs to: the options (never their secrets) and the queries."""
     values = options.model_dump(mode="json", exclude=_NO_IDENTITY)
     text = json.dumps([values, [query.source for query in queries]], sort_keys=True)

@@ -13,10 +13,17 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_model, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    ValidationError,
+    create_model,
+    field_validator,
+)
 
 from alerts import CHANNELS
 from alerts.routes import ReceiverOptions, RouteOptions
@@ -33,9 +40,7 @@ def _timezone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise ValueError(
-            "not an IANA time zone; write it like Europe/Amsterdam or UTC"
-        ) from None
+        raise ValueError("not an IANA time zone; write it like Europe/Amsterdam or UTC") from None
     return name
 
 
@@ -132,6 +137,8 @@ class BrandOptions(Options):
 class SourceBase(Options):
     """What every source has besides the options of its kind."""
 
+    kind: str
+    """Which connector: see docs/connectors.md."""
     name: Name
     """How logs and metrics call it."""
     interval_seconds: int = Field(default=300, ge=15, le=86400)
@@ -147,6 +154,8 @@ class SourceBase(Options):
 class ChannelBase(Options):
     """What every channel has besides the options of its kind."""
 
+    kind: str
+    """Which channel: email or slack."""
     name: Name
     """How receivers refer to it."""
 
@@ -156,8 +165,9 @@ _Base = TypeVar("_Base", bound=BaseModel)
 
 def _union(table: Mapping[str, Any], base: type[_Base], suffix: str) -> Any:
     """The options of every plug-in joined with what all share, told apart by ``kind``."""
+    make: Any = create_model
     members = [
-        create_model(
+        make(
             f"{kind.capitalize()}{suffix}",
             __base__=(base, plugin.Options),
             __doc__=plugin.Options.__doc__,
@@ -168,8 +178,12 @@ def _union(table: Mapping[str, Any], base: type[_Base], suffix: str) -> Any:
     return Annotated[Union[tuple(members)], Field(discriminator="kind")]  # noqa: UP007 - built at run time
 
 
-SourceOptions = _union(CONNECTORS, SourceBase, "Source")
-ChannelOptions = _union(CHANNELS, ChannelBase, "Channel")
+if TYPE_CHECKING:
+    SourceOptions = SourceBase
+    ChannelOptions = ChannelBase
+else:
+    SourceOptions = _union(CONNECTORS, SourceBase, "Source")
+    ChannelOptions = _union(CHANNELS, ChannelBase, "Channel")
 
 
 class Config(Options):
@@ -277,7 +291,7 @@ def parse(text: str, file: Path) -> Config:
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
-        problems += [_problem(item, data) for item in error.errors(include_url=False)]
+        problems += [_problem(item) for item in error.errors(include_url=False)]
     problems += _name_problems(data)
     if problems or config is None:
         raise ConfigError(file, problems)
@@ -301,11 +315,11 @@ def _syntax_problem(error: tomllib.TOMLDecodeError) -> Problem:
     return Problem(where, f"not valid TOML: {what[:1].lower()}{what[1:]}")
 
 
-def _problem(item: Mapping[str, Any], data: Mapping[str, Any]) -> Problem:
+def _problem(item: Mapping[str, Any]) -> Problem:
     location = list(item["loc"])
     kind = str(item["type"])
     context = item.get("ctx", {})
-    path, known = _path(location, data)
+    path, known = _path(location)
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(str(location[-1]), known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(sorted(known))}"
@@ -324,7 +338,7 @@ def _problem(item: Mapping[str, Any], data: Mapping[str, Any]) -> Problem:
     return Problem(path, f"{message[:1].lower()}{message[1:]}")
 
 
-def _path(location: Sequence[str | int], data: Mapping[str, Any]) -> tuple[str, list[str]]:
+def _path(location: Sequence[str | int]) -> tuple[str, list[str]]:
     """The key path as the user would write it, and the keys known at its level.
 
     pydantic puts the chosen member of a union into the location; the file has no such key.
@@ -338,9 +352,14 @@ def _path(location: Sequence[str | int], data: Mapping[str, Any]) -> tuple[str, 
         step = rest.pop(0)
         if isinstance(step, int):
             parts += f"[{step}]"
-            if table in ("sources", "channels") and len(rest) > 1 and rest[0] in (
-                *CONNECTORS,
-                *CHANNELS,
+            if (
+                table in ("sources", "channels")
+                and len(rest) > 1
+                and rest[0]
+                in (
+                    *CONNECTORS,
+                    *CHANNELS,
+                )
             ):
                 kind = str(rest.pop(0))
                 plugins: Mapping[str, Any] = CONNECTORS if table == "sources" else CHANNELS
@@ -398,7 +417,11 @@ def _name_problems(data: Mapping[str, Any]) -> list[Problem]:
     for path, table, name in references:
         if name not in known[table]:
             near = difflib.get_close_matches(name, known[table], n=1)
-            hint = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(known[table]) or 'none'}"
+            hint = (
+                f'did you mean "{near[0]}"?'
+                if near
+                else f"known: {', '.join(known[table]) or 'none'}"
+            )
             problems.append(Problem(path, f'"{name}" is not among the {table}; {hint}'))
     return problems
 
@@ -415,7 +438,7 @@ def _references(
     for number, item in enumerate(_tables(data, table)):
         values = item.get(key)
         if isinstance(values, list):
-            for place, name in enumerate(cast("list[Any]", values)):
+            for place, name in enumerate(values):
                 if isinstance(name, str):
                     found.append((f"{table}[{number}].{key}[{place}]", target, name))
     return found

@@ -81,10 +81,13 @@ def transaction(engine: Engine, path: Path, *, write: bool) -> Iterator[Session]
     failing half-way.
     """
     options = {"merkwacht_begin": "BEGIN IMMEDIATE" if write else "BEGIN"}
-    with explained(path), engine.connect().execution_options(**options) as connection:
-        with Session(connection, expire_on_commit=False) as session:
-            yield session
-            session.commit()
+    with (
+        explained(path),
+        engine.connect().execution_options(**options) as connection,
+        Session(connection, expire_on_commit=False) as session,
+    ):
+        yield session
+        session.commit()
 
 
 @contextmanager
@@ -126,7 +129,8 @@ def _revision(path: Path) -> str | None:
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_SECONDS)
     try:
         tables = {
-            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")
+            name
+            for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")
         }
         if not tables:
             return None

@@ -179,9 +179,7 @@ class DeliverStep:
                 aside=aside,
                 not_before=now + error.retry_after if error.retry_after else None,
             )
-        self.failures.append(
-            DeliveryFailure(item.receiver, item.channel, error.fault, str(error))
-        )
+        self.failures.append(DeliveryFailure(item.receiver, item.channel, error.fault, str(error)))
         del self.failures[:-100]
         log = self._log.error if due is None else self._log.warning
         log(
@@ -204,4 +202,3 @@ def _mendable(error: DeliveryError) -> DeliveryError:
             str(error), fault=error.fault, permanent=False, retry_after=error.retry_after
         )
     return error
-

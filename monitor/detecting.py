@@ -49,9 +49,7 @@ class Series:
 
 SERIES = (
     Series("volume", SignalKind.VOLUME_SPIKE, Severity.MEDIUM, None),
-    Series(
-        "negative", SignalKind.NEGATIVITY_SPIKE, Severity.HIGH, SentimentLabel.NEGATIVE
-    ),
+    Series("negative", SignalKind.NEGATIVITY_SPIKE, Severity.HIGH, SentimentLabel.NEGATIVE),
 )
 
 
@@ -90,9 +88,7 @@ class DetectStep:
             with self._store.write() as unit:
                 now = self._now()
                 signals = [
-                    signal
-                    for series in SERIES
-                    for signal in self._look(unit, watched, series, now)
+                    signal for series in SERIES for signal in self._look(unit, watched, series, now)
                 ]
                 announcements += self._announcer.announce(unit, signals, now)
         return len(self._brands), announcements
@@ -125,7 +121,7 @@ class DetectStep:
         counts: Counts,
         covered: _Coverage,
     ) -> list[Signal]:
-        trial = self._copy(stored, watched)
+        trial = SpikeDetector.restore(stored.snapshot())
         signals = []
         verdict: SpikeVerdict | None = None
         while at < end:
@@ -156,9 +152,6 @@ class DetectStep:
         return SpikeDetector(
             bucket=BUCKET, timezone=self._timezone, sensitivity=watched.sensitivity
         )
-
-    def _copy(self, stored: SpikeDetector, watched: Watched) -> SpikeDetector:
-        return SpikeDetector.restore(stored.snapshot())
 
     @staticmethod
     def _settled_until(unit: Unit, brand: str, now: datetime) -> datetime:
@@ -226,7 +219,7 @@ class _Coverage:
         self._needed = max(len(sources) / 2, 1)
 
     def __call__(self, at: datetime) -> bool:
-        # The newest bucket is covered from its beginning as soon as somebody listened shortly before.
+        # The newest bucket counts as covered as soon as somebody listened shortly before.
         heard = {
             each.source
             for each in self._stretches

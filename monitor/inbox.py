@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Job = Callable[[], object]
 Result = TypeVar("Result")
@@ -21,7 +21,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        self._waiting: set[Future[object]] = set()
+        self._waiting: set[Future[Any]] = set()
         self._named: set[str] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -54,7 +54,7 @@ class Inbox:
         with self._lock:
             if self._closed:
                 raise StoppedError
-            self._waiting.add(answer)  # type: ignore[arg-type] - only its state is used
+            self._waiting.add(answer)
 
         def answered() -> None:
             if answer.set_running_or_notify_cancel():
@@ -72,7 +72,7 @@ class Inbox:
             raise
         finally:
             with self._lock:
-                self._waiting.discard(answer)  # type: ignore[arg-type]
+                self._waiting.discard(answer)
 
     def pump(self, timeout: float) -> bool:
         """Do the next job, waiting up to ``timeout`` seconds for one. False when none came."""

@@ -55,7 +55,9 @@ def set_up(*, level: str = "info", style: str = "auto", stream: TextIO | None = 
     )
     # Libraries log through the standard library: only what is worth a look, and never their
     # debug output, which may hold addresses with secrets in them.
-    logging.basicConfig(stream=sink, level=logging.WARNING, format="%(name)s: %(message)s", force=True)
+    logging.basicConfig(
+        stream=sink, level=logging.WARNING, format="%(name)s: %(message)s", force=True
+    )
 
 
 def logger(name: str) -> Any:

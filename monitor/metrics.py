@@ -27,7 +27,10 @@ class Metrics:
         self.registry = registry
         # coming in
         self.polls = Counter(
-            "merkwacht_polls", "Polls of a source by outcome.", ["source", "outcome"], registry=registry
+            "merkwacht_polls",
+            "Polls of a source by outcome.",
+            ["source", "outcome"],
+            registry=registry,
         )
         self.poll_seconds = Histogram(
             "merkwacht_poll_duration_seconds",
@@ -46,10 +49,16 @@ class Metrics:
             registry=registry,
         )
         self.mentions_stored = Counter(
-            "merkwacht_mentions_stored", "Mentions stored for the first time.", ["brand"], registry=registry
+            "merkwacht_mentions_stored",
+            "Mentions stored for the first time.",
+            ["brand"],
+            registry=registry,
         )
         self.rejects = Counter(
-            "merkwacht_rejects", "Items that could not become a post.", ["source"], registry=registry
+            "merkwacht_rejects",
+            "Items that could not become a post.",
+            ["source"],
+            registry=registry,
         )
         self.last_success = Gauge(
             "merkwacht_source_last_success_timestamp_seconds",
@@ -82,7 +91,9 @@ class Metrics:
             registry=registry,
         )
         self.queue = Gauge(
-            "merkwacht_assess_queue_mentions", "Mentions that wait for an assessment.", registry=registry
+            "merkwacht_assess_queue_mentions",
+            "Mentions that wait for an assessment.",
+            registry=registry,
         )
         self.latency = Histogram(
             "merkwacht_mention_latency_seconds",
@@ -98,7 +109,10 @@ class Metrics:
             "merkwacht_incidents_opened", "Incidents opened.", ["kind"], registry=registry
         )
         self.incidents_burning = Gauge(
-            "merkwacht_incidents_burning", "Incidents open or acknowledged.", ["kind"], registry=registry
+            "merkwacht_incidents_burning",
+            "Incidents open or acknowledged.",
+            ["kind"],
+            registry=registry,
         )
         self.decisions = Counter(
             "merkwacht_routing_decisions",
@@ -123,7 +137,9 @@ class Metrics:
             "merkwacht_outbox_notifications", "Notifications that wait.", registry=registry
         )
         self.outbox_oldest = Gauge(
-            "merkwacht_outbox_oldest_age_seconds", "Age of the oldest that waits.", registry=registry
+            "merkwacht_outbox_oldest_age_seconds",
+            "Age of the oldest that waits.",
+            registry=registry,
         )
         self.dead_letters = Gauge(
             "merkwacht_dead_letters", "Notifications given up.", registry=registry
@@ -137,7 +153,10 @@ class Metrics:
             registry=registry,
         )
         self.step_failures = Counter(
-            "merkwacht_step_failures", "Steps that ended with an error.", ["step"], registry=registry
+            "merkwacht_step_failures",
+            "Steps that ended with an error.",
+            ["step"],
+            registry=registry,
         )
         self.reloads = Counter(
             "merkwacht_reloads", "Configuration reloads by outcome.", ["outcome"], registry=registry
@@ -156,21 +175,11 @@ class Metrics:
         channels: Iterable[str],
         steps: Iterable[str],
     ) -> None:
-        """Set every label combination to zero: a rate over it then works from the first event on."""
+        """Set every label combination to zero, so that rates work from the first event on."""
         for source in sources:
-            for outcome in (OK, *(fault.value for fault in SourceFault)):
-                self.polls.labels(source, outcome)
-            self.posts_fetched.labels(source)
-            self.rejects.labels(source)
-            self.last_success.labels(source)
-            self.source_failures.labels(source)
+            self._expect_source(source)
         for brand in brands:
-            self.posts_matched.labels(brand)
-            self.mentions_stored.labels(brand)
-            for sentiment in SentimentLabel:
-                self.assessed.labels(brand, sentiment.value)
-            for kind in SignalKind:
-                self.signals.labels(brand, kind.value)
+            self._expect_brand(brand)
         for kind in SignalKind:
             self.incidents_opened.labels(kind.value)
             self.incidents_burning.labels(kind.value)
@@ -184,3 +193,19 @@ class Metrics:
             self.step_failures.labels(step)
         for outcome in (OK, "refused"):
             self.reloads.labels(outcome)
+
+    def _expect_source(self, source: str) -> None:
+        for outcome in (OK, *(fault.value for fault in SourceFault)):
+            self.polls.labels(source, outcome)
+        self.posts_fetched.labels(source)
+        self.rejects.labels(source)
+        self.last_success.labels(source)
+        self.source_failures.labels(source)
+
+    def _expect_brand(self, brand: str) -> None:
+        self.posts_matched.labels(brand)
+        self.mentions_stored.labels(brand)
+        for sentiment in SentimentLabel:
+            self.assessed.labels(brand, sentiment.value)
+        for kind in SignalKind:
+            self.signals.labels(brand, kind.value)

@@ -146,13 +146,15 @@ class PollStep:
         self._metrics.rejects.labels(source.name).inc(rejected)
         for brand, count in counts.items():
             self._metrics.posts_matched.labels(brand).inc(count)
+        for brand, count in new.items():
+            self._metrics.mentions_stored.labels(brand).inc(count)
         if page.posts or page.rejects:
             self._log.info(
                 "page_stored",
                 source=source.name,
                 posts=len(page.posts),
                 matched=len(mentions),
-                new=new,
+                new=new.total(),
                 rejects=rejected,
             )
         if new:

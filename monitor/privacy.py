@@ -62,7 +62,9 @@ def load_or_create(path: Path) -> Pseudonyms:
                 file.flush()
                 os.fsync(file.fileno())
     except OSError as error:
-        raise StoreError(f"{path}: the pseudonym key: {error.strerror}; check owner and mode") from None
+        raise StoreError(
+            f"{path}: the pseudonym key: {error.strerror}; check owner and mode"
+        ) from None
     except ValueError:
         key = b""
     if len(key) != _KEY_BYTES:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, DateTime, Index, String, UniqueConstraint, text
+from sqlalchemy import JSON, Column, DateTime, Index, String, UniqueConstraint
+from sqlalchemy import text as sql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
-
 
 WAITING = "state = 'pending'"
 """Which notifications wait for delivery, in the words of their index."""
@@ -27,7 +27,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         """Refuse naive moments: they are always a mistake."""
         if value is None:
             return None
@@ -35,7 +35,7 @@ class UtcDateTime(TypeDecorator[datetime]):
             raise ValueError("a naive datetime reached the store")
         return value.astimezone(UTC).replace(tzinfo=None)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         """Give the moment back as aware UTC."""
         return None if value is None else value.replace(tzinfo=UTC)
 
@@ -138,7 +138,7 @@ class MentionRow(SQLModel, table=True):
         UniqueConstraint("brand", "platform", "post_id"),
         Index("ix_mention_brand_published_at", "brand", "published_at"),
         Index("ix_mention_published_at", "published_at"),
-        Index("ix_mention_queue", "id", sqlite_where=text(QUEUED)),
+        Index("ix_mention_queue", "id", sqlite_where=sql(QUEUED)),
         Index("ix_mention_author", "author"),
         # An id is never given to another post, also after deletion: incidents refer to it.
         {"sqlite_autoincrement": True},
@@ -274,7 +274,7 @@ class NotificationRow(SQLModel, table=True):
             "receiver",
             "channel",
             "id",
-            sqlite_where=text(WAITING),
+            sqlite_where=sql(WAITING),
         ),
         {"sqlite_autoincrement": True},
     )

@@ -49,9 +49,7 @@ class TendStep:
             for incident in unit.incidents.burning():
                 if why := self._over(unit, incident, now):
                     unit.incidents.resolve(incident.id, "merkwacht", now, why)
-                    announcements.append(
-                        self._announcer.tell(unit, incident, Event.RESOLVED, now)
-                    )
+                    announcements.append(self._announcer.tell(unit, incident, Event.RESOLVED, now))
         with self._store.write() as unit:
             deleted = unit.mentions.purge(
                 now - self._retention, keep_states=HELD, limit=PURGE_CHUNK

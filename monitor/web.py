@@ -44,7 +44,7 @@ class WebServer:
             sys_version = ""
             timeout = 10
 
-            def do_GET(self) -> None:  # noqa: N802 - the name http.server calls
+            def do_GET(self) -> None:
                 status, kind, body = answer(
                     self.path.partition("?")[0], self.headers.get("Accept", "")
                 )
@@ -59,9 +59,7 @@ class WebServer:
 
         self._server = ThreadingHTTPServer(address, Handler)
         self._server.daemon_threads = True
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, name="web", daemon=True
-        )
+        self._thread = threading.Thread(target=self._server.serve_forever, name="web", daemon=True)
         self._thread.start()
 
     @property

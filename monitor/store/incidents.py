@@ -12,7 +12,7 @@ from sqlmodel import Session, col, func, select
 from alerts.base import Incident, IncidentState, Severity, Signal, SignalKind
 from classifiers.base import Assessment
 from connectors.base import Mention
-from monitor.store.mentions import to_assessment, to_mention
+from monitor.store.mentions import pair
 from monitor.tables import (
     AssessmentRow,
     IncidentEventRow,
@@ -41,7 +41,9 @@ class Incidents:
 
     def has_signal(self, key: str) -> bool:
         """Whether a signal with this key was found before."""
-        return self._session.exec(select(SignalRow.id).where(SignalRow.key == key)).first() is not None
+        return (
+            self._session.exec(select(SignalRow.id).where(SignalRow.key == key)).first() is not None
+        )
 
     def burning(self, brand: str | None = None) -> list[Incident]:
         """The incidents that are open or acknowledged, of one brand or all, oldest first."""
@@ -80,7 +82,9 @@ class Incidents:
         self.note(incident.id, now, "merkwacht", "opened", signal.key)
         return incident
 
-    def worsen(self, incident_id: int, kind: SignalKind, severity: Severity, now: datetime) -> Incident:
+    def worsen(
+        self, incident_id: int, kind: SignalKind, severity: Severity, now: datetime
+    ) -> Incident:
         """Raise an incident to the kind and severity of its gravest signal."""
         row = self._session.get_one(IncidentRow, incident_id)
         row.kind, row.severity = kind.value, int(severity)
@@ -155,20 +159,23 @@ class Incidents:
             .order_by(col(IncidentEventRow.id))
         )
         return [
-            HistoryEntry(row.at, row.actor, row.event, row.note) for row in self._session.exec(query)
+            HistoryEntry(row.at, row.actor, row.event, row.note)
+            for row in self._session.exec(query)
         ]
 
     def signals(self, incident_id: int) -> list[Signal]:
         """An incident's signals, oldest first."""
         query = (
-            select(SignalRow).where(SignalRow.incident_id == incident_id).order_by(col(SignalRow.id))
+            select(SignalRow)
+            .where(SignalRow.incident_id == incident_id)
+            .order_by(col(SignalRow.id))
         )
         return [_to_signal(row) for row in self._session.exec(query)]
 
     def exhibits(
         self, incident_id: int, limit: int
     ) -> tuple[list[tuple[Mention, Assessment | None]], int]:
-        """The latest ``limit`` mentions of an incident with their assessments, and how many there are."""
+        """The latest mentions of an incident with their assessments, and how many it has in all."""
         total = self._session.exec(
             select(func.count())
             .select_from(IncidentMentionRow)
@@ -186,10 +193,7 @@ class Incidents:
             .order_by(col(MentionRow.published_at).desc())
             .limit(limit)
         )
-        pairs = [
-            (to_mention(mention), None if assessment is None else to_assessment(assessment))
-            for mention, assessment in self._session.exec(query)
-        ]
+        pairs = [pair(mention, assessment) for mention, assessment in self._session.exec(query)]
         return pairs, total
 
     def open_by_kind(self) -> dict[SignalKind, int]:

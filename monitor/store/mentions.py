@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -93,17 +94,17 @@ class Mentions:
 
     # -- coming in -----------------------------------------------------------------------------
 
-    def add(self, mentions: Sequence[NewMention], now: datetime) -> int:
-        """Store each mention once; known ones get their newer engagement. Returns how many are new."""
+    def add(self, mentions: Sequence[NewMention], now: datetime) -> Counter[str]:
+        """Store each mention once; known ones get newer engagement. Returns the new ones by brand."""
         known = self._known(mentions)
-        new = 0
+        new: Counter[str] = Counter()
         for item in mentions:
             key = (item.brand, item.post.platform, item.post.id)
             row = known.get(key)
             if row is None:
                 row = known[key] = _to_row(item, now)
                 self._session.add(row)
-                new += 1
+                new[item.brand] += 1
             else:
                 counts = item.post.engagement
                 row.likes = max(row.likes, counts.likes)
@@ -112,15 +113,28 @@ class Mentions:
         self._session.flush()
         return new
 
+    def add_imported(self, mentions: Sequence[NewMention], now: datetime) -> list[Mention]:
+        """Store mentions that were brought in by hand: never alerted. Returns the new ones."""
+        known = self._known(mentions)
+        rows = []
+        for item in mentions:
+            key = (item.brand, item.post.platform, item.post.id)
+            if key not in known:
+                row = known[key] = _to_row(replace(item, imported=True), now)
+                self._session.add(row)
+                rows.append(row)
+        self._session.flush()
+        return [to_mention(row) for row in rows]
+
     def _known(self, mentions: Sequence[NewMention]) -> dict[tuple[str, str, str], MentionRow]:
         keys = {(item.brand, item.post.platform, item.post.id) for item in mentions}
         found: dict[tuple[str, str, str], MentionRow] = {}
         ordered = sorted(keys)
         for start in range(0, len(ordered), 200):
             query = select(MentionRow).where(
-                tuple_(col(MentionRow.brand), col(MentionRow.platform), col(MentionRow.post_id)).in_(
-                    ordered[start : start + 200]
-                )
+                tuple_(
+                    col(MentionRow.brand), col(MentionRow.platform), col(MentionRow.post_id)
+                ).in_(ordered[start : start + 200])
             )
             for row in self._session.exec(query):
                 found[row.brand, row.platform, row.post_id] = row
@@ -130,9 +144,7 @@ class Mentions:
 
     def queue(self, limit: int) -> list[Queued]:
         """The oldest mentions without an assessment."""
-        query = (
-            select(MentionRow).where(text(QUEUED)).order_by(col(MentionRow.id)).limit(limit)
-        )
+        query = select(MentionRow).where(text(QUEUED)).order_by(col(MentionRow.id)).limit(limit)
         return [
             Queued(to_mention(row), row.imported, row.tries) for row in self._session.exec(query)
         ]
@@ -258,14 +270,15 @@ class Mentions:
                 AssessmentRow.version == MentionRow.assessed_by,
             )
         query = query.order_by(col(MentionRow.published_at).desc()).limit(limit)
-        return [number for number in self._session.exec(query) if number is not None]
+        found: list[int] = list(self._session.exec(query))  # type: ignore[arg-type] # stored: not None
+        return found
 
     # -- going out -----------------------------------------------------------------------------
 
     def each(
         self, since: datetime | None, until: datetime | None
     ) -> Iterator[tuple[Mention, Assessment | None]]:
-        """All mentions published in ``since`` <= moment < ``until`` with their assessments, in order."""
+        """All mentions of ``since`` <= moment < ``until`` with their assessments, in order."""
         query = (
             select(MentionRow, AssessmentRow)
             .outerjoin(
@@ -281,15 +294,17 @@ class Mentions:
         if until is not None:
             query = query.where(col(MentionRow.published_at) < until)
         for mention, assessment in self._session.exec(query):
-            yield to_mention(mention), None if assessment is None else to_assessment(assessment)
+            yield pair(mention, assessment)
 
     def total(self) -> int:
         """How many mentions there are."""
         return self._session.exec(select(func.count()).select_from(MentionRow)).one()
 
     def purge(self, before: datetime, *, keep_states: Collection[str], limit: int) -> int:
-        """Delete up to ``limit`` mentions published before a moment, save those that incidents in
-        ``keep_states`` are about. Returns how many."""
+        """Delete up to ``limit`` mentions published before a moment; returns how many.
+
+        Those that incidents in ``keep_states`` are about stay.
+        """
         held = (
             select(IncidentMentionRow.mention_id)
             .join(IncidentRow, col(IncidentRow.id) == IncidentMentionRow.incident_id)
@@ -302,6 +317,13 @@ class Mentions:
         )
         statement = delete(MentionRow).where(col(MentionRow.id).in_(chosen))
         return self._session.connection().execute(statement).rowcount
+
+
+def pair(
+    mention: MentionRow, assessment: AssessmentRow | None
+) -> tuple[Mention, Assessment | None]:
+    """The values of a mention's row and of its assessment's, if there is one."""
+    return to_mention(mention), None if assessment is None else to_assessment(assessment)
 
 
 def to_mention(row: MentionRow) -> Mention:

@@ -81,9 +81,7 @@ class Outbox:
         now: datetime,
     ) -> bool:
         """Put a notification into the outbox. False when its key is there already."""
-        if self._session.exec(
-            select(NotificationRow.id).where(NotificationRow.key == key)
-        ).first():
+        if self._session.exec(select(NotificationRow.id).where(NotificationRow.key == key)).first():
             return False
         self._session.add(
             NotificationRow(
@@ -203,9 +201,7 @@ class Outbox:
 
     def make_due(self, now: datetime) -> None:
         """Let everything that waits be attempted now."""
-        for row in self._session.exec(
-            select(NotificationRow).where(text(WAITING))
-        ):
+        for row in self._session.exec(select(NotificationRow).where(text(WAITING))):
             row.next_attempt_at = min(row.next_attempt_at, now)
 
     def decided(

@@ -14,7 +14,6 @@ from sqlmodel import Session, col, func, select
 from connectors.base import Cursor, Reject
 from monitor.tables import CoverageRow, RejectRow, SourceRow
 
-
 LONGEST_WAIT = timedelta(days=1)
 """No poll is ever due later than this."""
 
@@ -56,7 +55,11 @@ class Sources:
         if row is None:
             self._session.add(
                 SourceRow(
-                    name=name, kind=kind, fingerprint=fingerprint, next_due_at=now, first_seen_at=now
+                    name=name,
+                    kind=kind,
+                    fingerprint=fingerprint,
+                    next_due_at=now,
+                    first_seen_at=now,
                 )
             )
         elif row.fingerprint != fingerprint:

@@ -1,0 +1,607 @@
+"""The command line: ``merkwacht …``. Parses, prints and gives exit statuses; the work is elsewhere.
+
+Exit status: 0 done, 1 done with failures that are listed on stderr, 2 wrong usage or invalid
+configuration. Machine output goes to stdout, messages and progress to stderr. What a command needs is
+imported when it runs, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from zoneinfo import ZoneInfo
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from monitor.app import App
+    from monitor.config import Config
+    from monitor.store import Store
+
+EXIT_FAILURES = 1
+EXIT_USAGE = 2
+
+app = typer.Typer(
+    name="merkwacht",
+    help="Watches what the public says about your brand and wakes the right people in time.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+incidents_app = typer.Typer(
+    help="See what is going on and take it.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(incidents_app, name="incidents")
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="Configuration. Default: $MERKWACHT_CONFIG, ./config.toml, /etc/merkwacht/config.toml.",
+        show_default=False,
+    ),
+]
+PlainOption = Annotated[
+    bool, typer.Option("--plain", help="Read plain lines of text instead of JSON Lines.")
+]
+
+
+class Language(StrEnum):
+    """Languages of alerts."""
+
+    NL = "nl"
+    EN = "en"
+
+
+class ExportFormat(StrEnum):
+    """Formats of an export."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+def main() -> None:
+    """Entry point of the ``merkwacht`` command."""
+    # Whatever we create (database, log, lock) is ours alone to read.
+    os.umask(0o077)
+    try:
+        app()
+    except BrokenPipeError:
+        # The reader of our output has gone, as `head` does: not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+
+
+def _say(text: str = "") -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    for line in message.splitlines():
+        _say(line)
+    raise typer.Exit(status)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn foreseen failures into a message and an exit status, without a traceback."""
+    from classifiers.embedded import ModelError  # noqa: PLC0415
+    from monitor.config import ConfigError  # noqa: PLC0415
+    from monitor.database import StoreError  # noqa: PLC0415
+
+    try:
+        yield
+    except ConfigError as error:
+        _fail(str(error), EXIT_USAGE)
+    except (StoreError, ModelError) as error:
+        _fail(f"merkwacht: {error}", EXIT_FAILURES)
+
+
+def _load(file: Path | None) -> tuple[Path, Config]:
+    from monitor.config import find, load  # noqa: PLC0415
+
+    path = find(file)
+    return path, load(path)
+
+
+def _print_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if value:
+        from monitor.app import program_version  # noqa: PLC0415
+
+        sys.stdout.write(f"merkwacht {program_version()}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and leave."
+        ),
+    ] = False,
+) -> None:
+    """Watches what the public says about your brand and wakes the right people in time."""
+    del version
+
+
+# -- setting up ------------------------------------------------------------------------------------
+
+
+@app.command()
+def init(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.")
+    ] = Path("config.toml"),
+    brand: Annotated[str, typer.Option(help="The brand to watch.")] = "Acme",
+    language: Annotated[Language, typer.Option(help="Language of the alerts.")] = Language.NL,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Write a commented configuration to start from."""
+    from monitor.commands.starting import starter  # noqa: PLC0415
+
+    if output.exists() and not force:
+        _fail(f"{output}: exists already; choose another --output, or --force", EXIT_USAGE)
+    try:
+        text = starter(brand, language.value)
+    except ValueError as error:
+        _fail(f"--brand: {error}", EXIT_USAGE)
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        _fail(f"{output}: {error.strerror}", EXIT_FAILURES)
+    _say(f"Wrote {output}. Next: read it, fill in your sources and receivers, then")
+    _say(f"  merkwacht check --config {output} --online")
+    _say(f"  merkwacht run --config {output} --once")
+
+
+@app.command()
+def check(
+    config: ConfigOption = None,
+    online: Annotated[
+        bool,
+        typer.Option(
+            "--online", help="Also try the model and each source and channel once; nothing is sent."
+        ),
+    ] = False,
+) -> None:
+    """Validate the configuration: every problem at once, each on its own line."""
+    with _explained():
+        path, settings = _load(config)
+        if not online:
+            _say(
+                f"{path}: valid: {len(settings.brands)} brands, {len(settings.sources)} sources, "
+                f"{len(settings.channels)} channels, {len(settings.routes)} routes"
+            )
+            return
+        from monitor.app import utc_now  # noqa: PLC0415
+        from monitor.commands.checking import check_online  # noqa: PLC0415
+
+        failed = 0
+        for finding in check_online(settings, utc_now):
+            mark = "ok     " if finding.ok else "FAILED "
+            _say(f"{mark}{finding.part}: {finding.detail}")
+            failed += not finding.ok
+    if failed:
+        _say(f"{failed} of the parts do not work yet")
+        raise typer.Exit(EXIT_FAILURES)
+
+
+# -- watching --------------------------------------------------------------------------------------
+
+
+@app.command()
+def run(
+    config: ConfigOption = None,
+    once: Annotated[
+        bool,
+        typer.Option("--once", help="Poll every source once, assess, route, deliver, and end."),
+    ] = False,
+) -> None:
+    """Watch: the daemon. SIGTERM ends it in order, SIGHUP reads the configuration anew."""
+    from monitor.app import App  # noqa: PLC0415
+    from monitor.log import set_up  # noqa: PLC0415
+    from monitor.systemd import Notifier  # noqa: PLC0415
+
+    with _explained():
+        path, settings = _load(config)
+        set_up(level=settings.log.level, style=settings.log.format)
+        installation = App(path, notifier=Notifier())
+        if once:
+            _run_once(installation)
+        else:
+            _run_for_ever(installation)
+
+
+def _run_once(installation: App) -> None:
+    daemon = installation.daemon
+    with installation:
+        with installation.store.write() as unit:
+            unit.sources.make_due(list(daemon.steps.poll.sources), installation.now())
+            unit.outbox.make_due(installation.now())
+        done = daemon.tick()
+    _say(f"{done.polled} sources polled, {done.assessed} mentions assessed, {done.sent} sent")
+    failures = [
+        *(f"source {each.source}: {each.message}" for each in daemon.steps.poll.failures),
+        *(
+            f"channel {each.channel} to {each.receiver}: {each.message}"
+            for each in daemon.steps.deliver.failures
+        ),
+    ]
+    for line in failures:
+        _say(f"failed: {line}")
+    if failures:
+        raise typer.Exit(EXIT_FAILURES)
+
+
+def _run_for_ever(installation: App) -> None:
+    from monitor.log import logger  # noqa: PLC0415
+    from monitor.web import WebServer  # noqa: PLC0415
+
+    daemon, http = installation.daemon, installation.config.http
+    web = None
+    if http.enabled:
+        try:
+            web = WebServer(
+                (http.host, http.port),
+                registry=installation.metrics.registry,
+                health=daemon.health,
+            )
+        except OSError as error:
+            installation.close()
+            _fail(
+                f"merkwacht: http: cannot listen on {http.host}:{http.port}: {error.strerror}; "
+                "change http.port or set http.enabled = false",
+                EXIT_FAILURES,
+            )
+        logger("web").info("listening", host=http.host, port=web.port)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: daemon.stop())
+    signal.signal(signal.SIGHUP, lambda *_: daemon.reload())
+    try:
+        daemon.run()
+    finally:
+        if web is not None:
+            web.close()
+        installation.store.close()
+    if daemon.busy:
+        # A worker that hangs in a socket would keep the interpreter waiting; what it was at is
+        # repeated at the next start.
+        sys.stderr.flush()
+        os._exit(0)
+
+
+# -- trying out ------------------------------------------------------------------------------------
+
+
+@app.command()
+def match(
+    query: Annotated[str, typer.Option("--query", "-q", help="The query to try.")],
+    plain: PlainOption = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say how the query is understood, and leave.")
+    ] = False,
+) -> None:
+    """Try a brand query on posts from standard input: prints those that match and what matched.
+
+    Example: merkwacht match --query 'acme AND NOT "acme street"' < posts.jsonl
+    """
+    from connectors.query import Query, QuerySyntaxError  # noqa: PLC0415
+    from monitor.commands import streams  # noqa: PLC0415
+
+    try:
+        parsed = Query.parse(query)
+    except QuerySyntaxError as error:
+        _fail(f"--query: {error}", EXIT_USAGE)
+    if explain:
+        sys.stdout.write(parsed.explain().rstrip() + "\n")
+        return
+    _set_utf8()
+    raise typer.Exit(streams.match(sys.stdin, sys.stdout, sys.stderr, parsed, plain=plain))
+
+
+@app.command()
+def classify(plain: PlainOption = False, config: ConfigOption = None) -> None:
+    """Assess posts from standard input: one JSON object a line, in input order.
+
+    Reads {"id": …, "text": …, "lang"?: …} a line. Needs no configuration; with --config the models,
+    threshold and watch words of that file are used.
+    """
+    from classifiers.assessor import Assessor, default_detectors  # noqa: PLC0415
+    from classifiers.base import Classifier  # noqa: PLC0415
+    from classifiers.embedded import EmbeddedModel  # noqa: PLC0415
+    from classifiers.language import LanguageIdentifier  # noqa: PLC0415
+    from monitor.commands import streams  # noqa: PLC0415
+
+    _set_utf8()
+    with _explained():
+        classifier: Classifier
+        if config is not None:
+            from monitor.app import build_classifier  # noqa: PLC0415
+
+            classifier = build_classifier(_load(config)[1])
+        else:
+            model = EmbeddedModel()
+            classifier = Assessor(
+                model,
+                language=LanguageIdentifier(),
+                detectors=default_detectors(),
+                leak_threshold=model.leak_threshold,
+            )
+        status = streams.classify(sys.stdin, sys.stdout, sys.stderr, classifier, plain=plain)
+    raise typer.Exit(status)
+
+
+@app.command()
+def spikes(
+    bucket: Annotated[
+        str, typer.Option(help="Width of a bucket: auto, or as 5m, 1h, 1d.")
+    ] = "auto",
+    timezone: Annotated[
+        str, typer.Option(help="Time zone of the daily and weekly rhythm.")
+    ] = "UTC",
+) -> None:
+    """Look for spikes in counts from standard input.
+
+    Reads CSV timestamp,value (counts per bucket, gaps allowed); writes CSV
+    timestamp,value,expected,score,alert. A row depends on earlier rows only.
+    """
+    from monitor import spikescsv  # noqa: PLC0415
+
+    _set_utf8()
+    try:
+        ZoneInfo(timezone)
+    except (KeyError, ValueError, OSError):
+        _fail(f"--timezone: {timezone} is not an IANA time zone", EXIT_USAGE)
+    raise typer.Exit(
+        spikescsv.run(sys.stdin, sys.stdout, bucket=_duration(bucket), timezone=timezone)
+    )
+
+
+def _duration(text: str) -> timedelta | None:
+    if text == "auto":
+        return None
+    found = re.fullmatch(r"(\d{1,6})\s*(s|m|h|d)", text.strip())
+    if found is None or int(found[1]) == 0:
+        _fail(f"--bucket: {text} is not a duration; write auto, or as 5m, 1h, 1d", EXIT_USAGE)
+    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[found[2]]
+    return timedelta(**{unit: int(found[1])})
+
+
+def _set_utf8() -> None:
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            errors = "replace" if stream is sys.stdin else "backslashreplace"
+            reconfigure(encoding="utf-8", errors=errors)
+
+
+# -- in and out ------------------------------------------------------------------------------------
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="Mention file (JSON Lines).", metavar="FILE.jsonl")],
+    config: ConfigOption = None,
+) -> None:
+    """Bring mentions into the store and assess them. Nothing imported ever alerts."""
+    from monitor.app import (  # noqa: PLC0415
+        build_brand,
+        build_classifier,
+        open_pseudonyms,
+        utc_now,
+    )
+    from monitor.commands.transfer import import_file  # noqa: PLC0415
+
+    if not file.is_file():
+        _fail(f"{file}: no such file", EXIT_USAGE)
+    with _explained():
+        settings = _load(config)[1]
+        store = _open_store(settings, migrate=True)
+        with _progress("importing", file.stat().st_size) as bar:
+            count = import_file(
+                file,
+                store=store,
+                brands=[build_brand(item) for item in settings.brands],
+                classifier=build_classifier(settings),
+                pseudonyms=open_pseudonyms(store),
+                now=utc_now,
+                errors=sys.stderr,
+                progress=bar,
+            )
+        store.close()
+    _say(f"{count.lines} lines, {count.matched} mentions, {count.new} new, {count.bad} unreadable")
+    if count.bad:
+        raise typer.Exit(EXIT_FAILURES)
+
+
+@app.command()
+def export(
+    since: Annotated[
+        str | None, typer.Option(help="First moment, as 2026-11-09 or 2026-11-09T08:00+01:00.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="First moment that is left out.")] = None,
+    style: Annotated[ExportFormat, typer.Option("--format", help="Format.")] = ExportFormat.JSONL,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write. Default: stdout.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write mentions with their assessments. Authors are pseudonyms."""
+    from monitor.commands.transfer import ExportError  # noqa: PLC0415
+    from monitor.commands.transfer import export as write  # noqa: PLC0415
+
+    with _explained():
+        settings = _load(config)[1]
+        begin, end = _moment(since, "--since", settings), _moment(until, "--until", settings)
+        store = _open_store(settings, migrate=False)
+        with store.read() as unit:
+            total = unit.mentions.total()
+        sink = sys.stdout.buffer if output is None else output.open("wb")
+        try:
+            with _progress("exporting", total) as bar:
+                count = write(store, sink, style=style.value, since=begin, until=end, progress=bar)
+            sink.flush()
+        except ExportError as error:
+            _fail(f"merkwacht: {error}", EXIT_FAILURES)
+        finally:
+            if output is not None:
+                sink.close()
+            store.close()
+    _say(f"{count} mentions")
+
+
+def _moment(text: str | None, option: str, settings: Config) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        _fail(f"{option}: {text} is not a moment; write it as 2026-11-09T08:00+01:00", EXIT_USAGE)
+    return moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(settings.timezone))
+
+
+def _open_store(settings: Config, *, migrate: bool) -> Store:
+    from monitor.store import Store  # noqa: PLC0415
+
+    return Store(settings.store.path, migrate=migrate)
+
+
+@contextmanager
+def _progress(what: str, total: int) -> Iterator[Any]:
+    """A bar on a terminal, nothing elsewhere. Gives a function that takes how far we are."""
+    if not sys.stderr.isatty():
+        yield lambda _done: None
+        return
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn(what), BarColumn(), "{task.percentage:>3.0f}%", TimeRemainingColumn())
+    progress: Progress
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+# -- incidents -------------------------------------------------------------------------------------
+
+
+@incidents_app.command("list")
+def incidents_list(
+    config: ConfigOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many, newest first.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON Lines.")] = False,
+) -> None:
+    """List incidents, newest first."""
+    from monitor.commands import incidents  # noqa: PLC0415
+
+    with _explained():
+        settings = _load(config)[1]
+        store = _open_store(settings, migrate=False)
+        incidents.show_list(store, sys.stdout, settings.timezone, limit=limit, as_json=as_json)
+        store.close()
+
+
+@incidents_app.command("show")
+def incidents_show(
+    incident: Annotated[int, typer.Argument(help="Number of the incident.")],
+    config: ConfigOption = None,
+) -> None:
+    """Show an incident: its signals, its history, who was told. Post texts are masked."""
+    from monitor.commands import incidents  # noqa: PLC0415
+
+    with _explained():
+        settings = _load(config)[1]
+        store = _open_store(settings, migrate=False)
+        found = incidents.show_one(store, sys.stdout, settings.timezone, incident)
+        store.close()
+    if not found:
+        _fail(f"there is no incident {incident}", EXIT_FAILURES)
+
+
+@incidents_app.command("ack")
+def incidents_ack(
+    incident: Annotated[int, typer.Argument(help="Number of the incident.")],
+    who: Annotated[
+        str, typer.Option("--by", help="Who takes it.", show_default="the user", envvar="USER")
+    ] = "somebody",
+    note: Annotated[str, typer.Option(help="A word for the history.")] = "",
+    config: ConfigOption = None,
+) -> None:
+    """Take an incident: nobody is paged for it any more unless it worsens."""
+    _change(config, incident, who, note, "acknowledge")
+
+
+@incidents_app.command("resolve")
+def incidents_resolve(
+    incident: Annotated[int, typer.Argument(help="Number of the incident.")],
+    who: Annotated[
+        str, typer.Option("--by", help="Who ends it.", show_default="the user", envvar="USER")
+    ] = "somebody",
+    note: Annotated[str, typer.Option(help="A word for the history.")] = "",
+    config: ConfigOption = None,
+) -> None:
+    """End an incident; those who were told of it hear that it is over."""
+    _change(config, incident, who, note, "resolve")
+
+
+def _change(config: Path | None, incident: int, who: str, note: str, what: str) -> None:
+    from monitor.app import utc_now  # noqa: PLC0415
+    from monitor.commands import incidents  # noqa: PLC0415
+
+    with _explained():
+        settings = _load(config)[1]
+        store = _open_store(settings, migrate=False)
+        try:
+            message = incidents.change(store, settings, incident, who, note, what, utc_now())
+        except LookupError as error:
+            _fail(str(error), EXIT_FAILURES)
+        finally:
+            store.close()
+    _say(message)
+
+
+# -- demo ------------------------------------------------------------------------------------------
+
+
+@app.command()
+def demo(
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for mails and data. Default: ./demo-output."),
+    ] = None,
+    leave: Annotated[
+        bool, typer.Option("--exit", help="End when the week is over instead of staying up.")
+    ] = False,
+) -> None:
+    """Replay a week of an invented brand through the real daemon, with real mails on loopback."""
+    from monitor.demo.run import run as play  # noqa: PLC0415
+    from monitor.log import set_up  # noqa: PLC0415
+
+    set_up(level="error", style="text")
+    with _explained():
+        raise typer.Exit(play(output, exit_at_end=leave))
+
+
+if __name__ == "__main__":
+    main()
