@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from alerts.base import Channel
 from alerts.email import EmailChannel
 from alerts.slack import SlackChannel
 
-CHANNELS: Final[Mapping[str, type[EmailChannel | SlackChannel]]] = {
+CHANNELS: Final[Mapping[str, type[Channel]]] = {
     "email": EmailChannel,
     "slack": SlackChannel,
 }

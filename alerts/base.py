@@ -227,10 +227,18 @@ class DeliveryError(Exception):
 
 
 class Channel(Protocol):
-    """One way out: a mail server, a Slack workspace. Constructed once with ``(options, …)``."""
+    """One way out: a mail server, a Slack workspace."""
 
     kind: ClassVar[str]
     Options: ClassVar[type[Options]]
+
+    def __init__(self, options: Any) -> None:
+        """Constructed once, with an instance of its ``Options``. Opens no connection."""
+        ...
+
+    def problem_with(self, to: Sequence[str]) -> str | None:
+        """What is wrong with a receiver's addresses for this channel, or None."""
+        ...
 
     def send(self, delivery: Delivery) -> Receipt:
         """Hand the message over; returns once the other side has taken it. Raises DeliveryError."""

@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator, model_valida
 from alerts.base import Delivery, DeliveryError, DeliveryFault, Receipt
 from alerts.letter import build_mail, parse_address
 from alerts.plain import one_line
-from connectors.options import Options
+from connectors.options import Options as BaseOptions
 
 _TEMPORARY_AUTH = 454
 _PERMANENT = range(500, 600)
@@ -26,7 +26,7 @@ _QUIT_TIMEOUT_SECONDS = 2
 _REPLY_LIMIT = 200
 
 
-class EmailOptions(Options):
+class EmailOptions(BaseOptions):
     """A mail server to hand mails to."""
 
     model_config = ConfigDict(validate_by_alias=True, validate_by_name=True)
@@ -81,7 +81,7 @@ class EmailChannel:
     """
 
     kind: ClassVar[str] = "email"
-    Options: ClassVar[type[EmailOptions]] = EmailOptions
+    Options: ClassVar[type[BaseOptions]] = EmailOptions
 
     def __init__(self, options: EmailOptions, *, hostname: str | None = None) -> None:
         self._options = options

@@ -6,8 +6,9 @@ authors under a pseudonym: nothing that leaked is spread by its alert. All wordi
 
 Facts that messages understand, beside those of ``alerts.rules``: spikes give ``observed`` and
 ``expected`` (counts), ``window_minutes``, ``since`` (ISO 8601) and, if known, ``authors``,
-``stories`` (distinct ones) and ``coverage`` (0..1); silent sources give ``source``, ``since`` and
-``fault``. Whatever is missing is left out of the message.
+``stories`` (distinct ones), ``coverage`` (0..1) and ``warming_up`` (little history yet); silent
+sources give ``source``, ``since``, ``fault`` and ``error`` (free of secrets). Whatever is missing is
+left out of the message.
 """
 
 from __future__ import annotations
@@ -206,12 +207,7 @@ class _Scene:
 
     def title(self) -> str:
         kind = self.incident.kind
-        if kind is SignalKind.LEAK:
-            key = f"title.leak.{self._category()}"
-        elif kind is SignalKind.SILENT_SOURCE and not self._source():
-            key = "title.silent_sources"
-        else:
-            key = f"title.{kind.value}"
+        key = f"title.leak.{self._category()}" if kind is SignalKind.LEAK else f"title.{kind.value}"
         return one_line(self.words.text(key, **self._values()), _TITLE_LIMIT)
 
     def summary(self) -> str:
@@ -329,12 +325,16 @@ class _Scene:
             )
         if (coverage := _number(self.facts.get("coverage"))) is not None:
             yield "covered", self.words.text("number.percent", value=round(coverage * 100))
+        if self.facts.get("warming_up") is True:
+            yield "history", self.words.text("value.warming_up")
 
     def _why_source(self) -> Iterator[tuple[str, str]]:
         if source := self._source():
             yield "source", source
         if fault := self.facts.get("fault"):
             yield "fault", self.words.name("fault", str(fault))
+        if error := self.facts.get("error"):
+            yield "error", str(error)
 
     def _counts(self) -> tuple[float | None, float | None]:
         return _number(self.facts.get("observed")), _number(self.facts.get("expected"))
@@ -432,7 +432,9 @@ def _sample(scene: _Scene, exhibit: Exhibit, keep_handles: Collection[str]) -> S
     sentiment = None
     if assessment is not None and scene.incident.kind in SPIKES:
         sentiment = scene.words.name("sentiment", assessment.sentiment.label.value)
-    text = excerpt(post.text, findings, limit=EXCERPT_LIMIT, keep_handles=keep_handles)
+    text = excerpt(
+        post.text, findings, limit=EXCERPT_LIMIT, keep_handles=keep_handles, language=scene.language
+    )
     return Sample(
         text=shorten(plain(text), EXCERPT_LIMIT),
         platform=one_line(post.platform, 40),

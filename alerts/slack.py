@@ -22,7 +22,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from alerts.base import Delivery, DeliveryError, DeliveryFault, Event, Receipt
 from alerts.blocks import blocks_of, fallback_text
 from alerts.plain import one_line
-from connectors.options import Options
+from connectors.options import Options as BaseOptions
 
 if TYPE_CHECKING:
     from slack_sdk.web import SlackResponse, WebClient
@@ -51,7 +51,7 @@ _HEALTHY_WITHOUT_TEXT = frozenset(
 """What a working webhook answers to a message without text: it posts nothing."""
 
 
-class SlackOptions(Options):
+class SlackOptions(BaseOptions):
     """A Slack workspace to post in: through an incoming webhook, or as a bot."""
 
     kind: Literal["slack"] = "slack"
@@ -94,7 +94,7 @@ class SlackChannel:
     """
 
     kind: ClassVar[str] = "slack"
-    Options: ClassVar[type[SlackOptions]] = SlackOptions
+    Options: ClassVar[type[BaseOptions]] = SlackOptions
 
     def __init__(self, options: SlackOptions) -> None:
         self._options = options
