@@ -31,6 +31,9 @@ from monitor.demo.verdict import judge
 
 DEFAULT_OUTPUT = Path("demo-output")
 STEP = timedelta(minutes=5)
+QUIET_STEP = timedelta(minutes=15)
+"""The step while nobody says anything: the longest pause between polls that still counts as
+listening without a gap."""
 WEEK = timedelta(days=7)
 _INTERRUPTED = 130
 """What a shell expects of a program that was ended with Ctrl-C."""
@@ -132,7 +135,7 @@ def _perform(stage: _Stage, span: timedelta, out: Console, err: Console) -> list
 def _replay(stage: _Stage, end: datetime, board: Board) -> list[str]:
     shown = 0
     while stage.clock.now() < end:
-        now = stage.clock.advance(STEP)
+        now = stage.clock.advance(next_step(stage.stream, stage.clock.now(), end))
         stage.app.daemon.tick()
         mails = stage.mailbox.mails[shown:]
         shown += len(mails)
@@ -144,6 +147,15 @@ def _replay(stage: _Stage, end: datetime, board: Board) -> list[str]:
         *(f"poll of {each.source}: {each.message}" for each in steps.poll.failures),
         *(f"mail to {each.receiver}: {each.message}" for each in steps.deliver.failures),
     ]
+
+
+def next_step(stream: Stream, now: datetime, end: datetime) -> timedelta:
+    """How far to move the clock: whole steps, up to the first after which there is a new post."""
+    coming = stream.next_after(now)
+    step = STEP
+    while step < QUIET_STEP and now + step < end and (coming is None or now + step < coming):
+        step += STEP
+    return step
 
 
 def _show_mails(stage: _Stage, mails: Sequence[KeptMail], now: datetime, board: Board) -> None:

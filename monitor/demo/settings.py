@@ -8,9 +8,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 TIMEZONE = "Europe/Amsterdam"
 QUICK_SECONDS = 300
-SLOW_SECONDS = 900
+SLOW_SECONDS = 1800
 SLOW_PLATFORMS = frozenset({"news", "instagram", "linkedin", "mastodon"})
-"""Where little is said of the brand, so that a poll every quarter of an hour will do."""
+"""Where little is said of the brand, so that a poll every half hour will do."""
 
 # Plain text: nothing that is put in came from outside.
 _TEMPLATES = Environment(

@@ -72,6 +72,11 @@ class Stream:
         posts = self._by_platform.get(platform, [])
         return posts[: bisect_right(posts, now, key=lambda post: post.published_at)]
 
+    def next_after(self, now: datetime) -> datetime | None:
+        """When the next post comes out, on any platform; None when all are out."""
+        place = bisect_right(self.posts, now, key=lambda post: post.published_at)
+        return self.posts[place].published_at if place < len(self.posts) else None
+
     def file_id(self, platform: str, source_id: str) -> str | None:
         """The file's id of a post as a connector knows it; None when it is none of ours."""
         return self._ids.get((platform, source_id))
