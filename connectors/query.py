@@ -2,7 +2,7 @@
 
 A :class:`Query` is read once and then asked of every post. It answers with the terms that were
 found and where. ``connectors.querysyntax`` has the written language, ``connectors.querytext`` what
-counts as a word, ``connectors.queryx`` the widening to a search on X. ``docs/queries.md`` teaches it.
+counts as a word, ``connectors.queryx`` the widening to a search on X; ``docs/queries.md`` teaches.
 """
 
 from __future__ import annotations
