@@ -21,8 +21,9 @@ from prometheus_client import CollectorRegistry
 
 from alerts import CHANNELS
 from alerts.base import Channel
-from classifiers.assessor import Assessor, default_detectors
+from classifiers.assessor import Assessor
 from classifiers.base import Classifier
+from classifiers.detectors import default_detectors
 from classifiers.embedded import EmbeddedModel
 from classifiers.language import LanguageIdentifier
 from connectors import CONNECTORS

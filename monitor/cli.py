@@ -185,10 +185,9 @@ def check(
     with _explained():
         path, settings = _load(config)
         if not online:
-            _say(
-                f"{path}: valid: {len(settings.brands)} brands, {len(settings.sources)} sources, "
-                f"{len(settings.channels)} channels, {len(settings.routes)} routes"
-            )
+            tables = ("brands", "sources", "channels", "receivers", "routes")
+            counts = (f"{name} {len(getattr(settings, name))}" for name in tables)
+            _say(f"{path}: valid ({', '.join(counts)})")
             return
         from monitor.app import utc_now  # noqa: PLC0415
         from monitor.commands.checking import check_online  # noqa: PLC0415
@@ -323,8 +322,9 @@ def classify(plain: PlainOption = False, config: ConfigOption = None) -> None:
     Reads {"id": …, "text": …, "lang"?: …} a line. Needs no configuration; with --config the models,
     threshold and watch words of that file are used.
     """
-    from classifiers.assessor import Assessor, default_detectors  # noqa: PLC0415
+    from classifiers.assessor import Assessor  # noqa: PLC0415
     from classifiers.base import Classifier  # noqa: PLC0415
+    from classifiers.detectors import default_detectors  # noqa: PLC0415
     from classifiers.embedded import EmbeddedModel  # noqa: PLC0415
     from classifiers.language import LanguageIdentifier  # noqa: PLC0415
     from monitor.commands import streams  # noqa: PLC0415

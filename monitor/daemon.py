@@ -85,6 +85,7 @@ class Daemon:
         self._notifier = notifier
         self._monotonic = monotonic
         self._stopping = False
+        self._ticking = False
         self._log = logger("daemon")
         self._fresh: dict[str, float] = {}
         self._announced: list[Announcement] = []
@@ -97,6 +98,7 @@ class Daemon:
         Raises whatever a step raises: a caller that drives the passes itself wants to know.
         """
         done = Tick()
+        self._ticking = True
         self._announced.clear()
         done.polled = self.steps.poll.run()
         self._pump_while(lambda: self.steps.poll.in_flight)
@@ -108,6 +110,7 @@ class Daemon:
             done.sent += started
             self._pump_while(lambda: self.steps.deliver.in_flight)
         done.announcements = list(self._announced)
+        self._ticking = False
         return done
 
     def _pump_while(self, busy: Callable[[], int]) -> None:
@@ -210,7 +213,8 @@ class Daemon:
 
     def poke(self) -> None:
         """Mentions were stored: do not wait for the next turn to assess them."""
-        self._inbox.post_once("assess", partial(self._turn, "assess"))
+        if not self._ticking:
+            self._inbox.post_once("assess", partial(self._turn, "assess"))
 
     # -- health --------------------------------------------------------------------------------
 
