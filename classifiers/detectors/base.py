@@ -22,7 +22,7 @@ from classifiers.base import Confidence, Finding
 class Kind(StrEnum):
     """What sort of evidence a detector gives; how it is weighed and masked hangs on it."""
 
-    SECRET = "secret"
+    SECRET = "secret"  # noqa: S105  a sort of evidence
     IDENTIFIER = "identifier"
     """A number or address that names a person or an organisation."""
     CONTACT = "contact"
@@ -41,13 +41,19 @@ class Detector(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Lower case, with hyphens: what findings, metrics and messages say."""
+        ...
 
     @property
-    def must_match(self) -> Sequence[str]: ...
+    def must_match(self) -> Sequence[str]:
+        """Texts with something to find."""
+        ...
 
     @property
-    def must_not_match(self) -> Sequence[str]: ...
+    def must_not_match(self) -> Sequence[str]:
+        """Texts with nothing to find, though they look alike."""
+        ...
 
     def find(self, text: str) -> Iterable[Finding]:
         """Yield findings with offsets into ``text``. Never raises, for any text."""
@@ -119,6 +125,10 @@ def fold(text: str) -> Folded:
     return Folded("".join(characters), tuple(positions))
 
 
+MOST_FINDINGS = 500
+"""Of a text with more evidence than this, the surest is kept: a list of everything helps nobody."""
+
+
 def find_all(detectors: Iterable[Detector], text: str) -> tuple[Finding, ...]:
     """Run ``detectors`` over ``text``; findings in order of place, one per span and category.
 
@@ -129,7 +139,7 @@ def find_all(detectors: Iterable[Detector], text: str) -> tuple[Finding, ...]:
     found = [finding for detector in detectors for finding in detector.find(folded.text)]
     found.sort(key=lambda f: (-rank(f.confidence), f.start - f.end, f.start, f.detector))
     kept: list[Finding] = []
-    for finding in found:
+    for finding in found[:MOST_FINDINGS]:
         if not any(
             other.category == finding.category
             and finding.start < other.end

@@ -122,7 +122,8 @@ def _is_postcode(value: str) -> bool:
 
 _PHONE = re.compile(
     _DIGIT_BEFORE
-    + r"(?:(?:\+|00)(?:31|32)[ .-]?(?:\(0\)[ .-]?)?(?:\d[ .-]?){7,8}\d|\(?0[1-9]\d{0,3}\)?[ ]?[/.-]?[ ]?(?:\d[ .-]?){5,8}\d)"
+    + r"(?:(?:\+|00)(?:31|32)[ .-]?(?:\(0\)[ .-]?)?(?:\d[ .-]?){7,8}\d"
+    + r"|\(?0[1-9]\d{0,3}\)?[ ]?[/.-]?[ ]?(?:\d[ .-]?){5,8}\d)"
     + r"(?![\dA-Za-z])(?![.,]\d)"
 )
 
@@ -273,8 +274,15 @@ def _address() -> IdentifierDetector:
     return IdentifierDetector(
         name="address",
         pattern=re.compile(
-            r"(?<![A-Za-z0-9])[1-9]\d{3}[ ]?[A-Z]{2}[ ,]{1,3}(?:nr\.?[ ]|huisnummer[ ]|no\.?[ ])?\d{1,4}(?:[ -]?[a-zA-Z]{1,2}|-\d{1,3})?(?![A-Za-z0-9:%€])(?!\s?(?:euro|uur|jaar|min|km|x\b))"
-            r"|(?<![A-Za-z0-9])[A-Z][a-zà-ÿ]{2,24}(?:straat|laan|weg|plein|kade|gracht|singel|dreef|hof|steeg|pad|dijk|plantsoen|park|baan|lei|kouter|markt|erf|wal|vest)[ ]\d{1,4}(?:[ -]?[a-zA-Z]\b|-\d{1,3})?(?![A-Za-z0-9:%€])"
+            r"""(?<![A-Za-z0-9])(?:
+                [1-9]\d{3}[ ]?[A-Z]{2}[ ,]{1,3}(?:nr\.?[ ]|huisnummer[ ]|no\.?[ ])?
+                \d{1,4}(?:[ -]?[a-zA-Z]{1,2}|-\d{1,3})?
+                (?!\s?(?:euro|uur|jaar|min|km|x\b))
+              | [A-Z][a-zà-ÿ]{2,24}(?:straat|laan|weg|plein|kade|gracht|singel|dreef|hof|steeg|pad
+                |dijk|plantsoen|park|baan|lei|kouter|markt|erf|wal|vest)
+                [ ]\d{1,4}(?:[ -]?[a-zA-Z]\b|-\d{1,3})?
+            )(?![A-Za-z0-9:%€])""",
+            re.VERBOSE,
         ),
         valid=_is_postcode,
         untold=None,
@@ -309,7 +317,7 @@ def _email() -> IdentifierDetector:
     return IdentifierDetector(
         name="email",
         pattern=re.compile(
-            r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}\.){1,4}[A-Za-z]{2,24}(?![A-Za-z0-9-])"
+            r"(?<![A-Za-z0-9._%+@-])[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}\.){1,4}[A-Za-z]{2,24}(?![A-Za-z0-9-])"
         ),
         valid=_always,
         unclear=Confidence.LOW,

@@ -66,9 +66,14 @@ def detectors() -> list[MarkingDetector]:
         MarkingDetector(
             name="classification",
             pattern=re.compile(
-                r"""(?:(?<=^)|(?<=["'\[(|/\n]))\s?(?:(?:strikt|zeer|commercieel|bedrijfs)[ -]?)?(?:STRIKT\s|ZEER\s)?(?:VERTROUWELIJK|GEHEIM|CONFIDENTIAL|Vertrouwelijk|Confidential|Geheim|vertrouwelijk|confidential)(?=\s?[,:\])|/."'\n]|\s-)
-                    |\b(?:STRIKT|ZEER|STAATS)[ -]?(?:VERTROUWELIJK|GEHEIM)\b|\b(?:STRICTLY|HIGHLY|COMPANY|COMMERCIAL[- ]IN)[- ](?:CONFIDENTIAL|CONFIDENCE)\b
-                    |\b(?i:(?:strikt|zeer)\s(?:vertrouwelijk|geheim)|(?:strictly|highly|company)\sconfidential|bedrijfsvertrouwelijk|departementaal\svertrouwelijk)\b""",
+                r"""(?:(?<=^)|(?<=["'\[(|/\n]))\s?
+                    (?:(?:strikt|zeer|commercieel|bedrijfs)[ -]?)?(?:STRIKT\s|ZEER\s)?
+                    (?:VERTROUWELIJK|GEHEIM|CONFIDENTIAL|[Vv]ertrouwelijk|[Cc]onfidential|Geheim)
+                    (?=\s?[,:\])|/."'\n]|\s-)
+                  | \b(?:STRIKT|ZEER|STAATS)[ -]?(?:VERTROUWELIJK|GEHEIM)\b
+                  | \b(?:STRICTLY|HIGHLY|COMPANY)[- ]CONFIDENTIAL\b | \bCOMMERCIAL[- ]IN[- ]CONFIDENCE\b
+                  | \b(?i:(?:strikt|zeer)\s(?:vertrouwelijk|geheim)|(?:strictly|highly|company)\sconfidential
+                    |bedrijfsvertrouwelijk|departementaal\svertrouwelijk)\b""",
                 re.VERBOSE,
             ),
             confidence=Confidence.MEDIUM,

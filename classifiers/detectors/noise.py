@@ -23,17 +23,19 @@ _SPEAKING = re.compile(
       | abcdefghij|^\D{0,12}0?123456789?0?$|qwertyui|snapshot""",
     re.IGNORECASE | re.VERBOSE,
 )
-_MEANINGLESS = frozenset(
-    """admin administrator changeme default foo bar foobar geheim guest hidden login none null pass
-    passwd password passwort paswoord pwd root secret test testing token true false undefined user
-    username wachtwoord welcome welkom xxx yyy zzz naam wachtwoorden passwords""".split()
-)
-COMMON_PASSWORDS = frozenset(
-    """welkom01 welkom123 welkom1 welkom2024 welkom2025 welkom2026 welcome01 welcome1 welcome123
+_MEANINGLESS_LIST = """
+    admin administrator changeme default foo bar foobar geheim guest hidden login none null pass
+    passwd password passwort paswoord pwd root secret test testing token true false undefined
+    user username wachtwoord welcome welkom xxx yyy zzz naam wachtwoorden passwords
+"""
+_MEANINGLESS = frozenset(_MEANINGLESS_LIST.split())
+_COMMON_LIST = """
+    welkom01 welkom123 welkom1 welkom2024 welkom2025 welkom2026 welcome01 welcome1 welcome123
     password1 password123 passw0rd p@ssw0rd p@ssword wachtwoord1 wachtwoord123 qwerty123 qwerty
-    letmein admin123 abc123 test123 geheim123 123456 1234567 12345678 123456789 zomer2024 hunter2
-    correcthorsebatterystaple""".split()
-)
+    letmein admin123 abc123 test123 geheim123 123456 1234567 12345678 123456789 zomer2024
+    hunter2 correcthorsebatterystaple
+"""
+COMMON_PASSWORDS = frozenset(_COMMON_LIST.split())
 """What advice and jokes about passwords use as the bad example: never sure evidence."""
 
 _DOCUMENTED = frozenset(

@@ -32,7 +32,7 @@ _OWN_NEAR = re.compile(
         customer|ref(?:erence)?)\s?(?:nr\.?|no\.?|number|nummer)?[\s:#]{1,3}[\w-]{3,20}[,\s]{1,3}$)""",
     re.IGNORECASE | re.VERBOSE,
 )
-_OTHER = words(
+_SOMEBODY = words(
     r"mw\.?",
     r"mevr\.?",
     "mevrouw",
@@ -41,27 +41,21 @@ _OTHER = words(
     "de heer",
     "familie",
     r"fam\.?",
-    "patiënte?",
-    "patient",
-    "cliënte?",
-    "client",
+    "patiënte?n?",
+    "patients?",
+    "cliënte?n?",
+    "clients?",
     "klant(?:en)?",
     "customers?",
-    "collega'?s?",
+    "collega(?:'?s)?",
     "colleagues?",
     "iemand anders",
-    "someone else'?s?",
+    "someone else(?:'?s)?",
     "een ander(?:e|en|s)?",
     "another",
-    "other people'?s",
+    "other people(?:'?s)?",
     "wildvreemde",
-    "stranger",
-    "zijn",
-    "haar",
-    "hun",
-    "his",
-    "her",
-    "their",
+    "strangers?",
     "leden",
     "leerling(?:en)?",
     "bewoners?",
@@ -74,18 +68,16 @@ _OTHER = words(
     "staff",
     "mrs?",
     "ms",
-    "mr",
-    r"geb\.?",
-    "geboren",
-    "born",
-    "dob",
-    "name[ds]?",
-    "verzekerde",
-    "gasten",
+    "verzekerden?",
+    "gast(?:en)?",
     "guests?",
-    "rij \\d+",
-    "row \\d+",
+    r"rij \d+",
+    r"row \d+",
 )
+_PERHAPS_SOMEBODY = words(
+    "zijn", "haar", "hun", "his", "her", "their", r"geb\.?", "geboren", "born", "dob", "named?"
+)
+_PERHAPS_OWN = words("mijn", "mn", "mij", "my", "mine", "ik", "i'm", "i am", "me")
 _PUBLIC = words(
     "doneer",
     "donaties?",
@@ -131,7 +123,7 @@ _PUBLIC = words(
 )
 
 
-def is_own(text: str, start: int, end: int) -> bool:
+def is_own(text: str, start: int) -> bool:
     """Tell whether the value at ``start`` seems to be the writer's own: ``mijn wachtwoord is …``."""
     before = text[max(0, start - 40) : start]
     return _OWN_BEFORE.search(before) is not None or _OWN_NEAR.search(before) is not None
@@ -139,11 +131,13 @@ def is_own(text: str, start: int, end: int) -> bool:
 
 def owner(text: str, start: int, end: int) -> Owner:
     """Say whose the value at ``start``..``end`` seems to be, from the words near it."""
-    if is_own(text, start, end):
+    if is_own(text, start):
         return Owner.OWN
     near = around(text, start, end)
     if _PUBLIC.search(near):
         return Owner.PUBLIC
-    if _OTHER.search(near):
+    if _SOMEBODY.search(near):
         return Owner.OTHER
-    return Owner.UNKNOWN
+    if _PERHAPS_OWN.search(around(text, start, end, before=80)):
+        return Owner.OWN
+    return Owner.OTHER if _PERHAPS_SOMEBODY.search(near) else Owner.UNKNOWN

@@ -20,7 +20,7 @@ from classifiers.detectors.base import words
 from classifiers.detectors.ownership import is_own
 
 _HERE = Path(__file__).parent
-_CONNECTOR = re.compile(
+CONNECTOR = re.compile(
     r"""\s{0,3}(?:(?:is|was|are|nu|now|still|nog|steeds|always|altijd|blijft|wordt|from|van|met|with|
         op|staat|bij\ ons|gewoon|just|the|het|'s|sinds\ \d{4}|sinds|since|die)\s{1,3}){0,4}
         (?:[:=]{1,2}|->|=>|→|is|-)?\s{0,3}""",
@@ -40,7 +40,8 @@ _COUNTED = re.compile(
 )
 _YEAR = re.compile(r"(?:19|20)\d\d$")
 _SPOKEN = re.compile(
-    r"(?:staat\s(?:nog\s)?op|toets(?:en|t)?|intoetsen|typ|code|is|pin|:|=|#|hekje|sterretje|af\smet|open\smet)",
+    r"staat\s(?:nog\s)?op|toets(?:en|t)?|intoetsen|typ|code|\bis\b|\bpin\b|[:=#]|hekje|sterretje"
+    r"|(?:af|open)\smet",
     re.IGNORECASE,
 )
 _NO_PASSWORD = re.compile(
@@ -49,7 +50,8 @@ _NO_PASSWORD = re.compile(
         microsoft|google|wpa|sha|md|utf|iso|nen|h2o|top|q[1-4]|wk|week|versie|version|android|ios|
         ryzen|nieuws|radio|npo|rtl|sbs|formule|formula|euro|ek|wk|act|step|part|deel|fase|phase|
         e-?mail|foutcode|error|fout|room|kamer|track|day|dag|level|type|model|team|u)[-_ ]?\d+\w{0,2}!?$
-      | [A-Z]{1,2}-?\d{2,6}$ | \d{1,2}(?:st|nd|rd|th|e|de|ste)\b | [\w-]{2,}\.(?:nl|be|com|org|net|eu|co|io|uk)\b
+      | [A-Z]{1,2}-?\d{2,6}$ | \d{1,2}(?:st|nd|rd|th|e|de|ste)\b
+      | [\w-]{2,}\.(?:nl|be|com|org|net|eu|co|io|uk)\b
     )""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -156,7 +158,7 @@ class PhraseDetector:
                 )
 
     def _value(self, phrase: Phrase, text: str, at: int) -> tuple[int, int, Confidence] | None:
-        connector = _CONNECTOR.match(text, at)
+        connector = CONNECTOR.match(text, at)
         direct_at = connector.end() if connector else at
         if phrase.value == "code":
             return self._code(phrase, text, at, direct_at)
@@ -183,9 +185,8 @@ class PhraseDetector:
         self, phrase: Phrase, text: str, at: int, direct_at: int
     ) -> tuple[int, int, Confidence] | None:
         quoted = _QUOTED.match(text, direct_at)
-        if quoted and phrase.direct and not noise.is_placeholder(quoted[1]):
-            if looks_like_password(quoted[1].replace(" ", "-")):
-                return quoted.start(1), quoted.end(1), phrase.direct
+        if quoted and phrase.direct and looks_like_password(quoted[1].replace(" ", "-")):
+            return quoted.start(1), quoted.end(1), phrase.direct
         strict = phrase.value == "strict"
         for token in _TOKEN.finditer(text, at, min(len(text), at + phrase.window)):
             whole = _TOKEN.match(text, token.start())  # the window may end within it
@@ -207,6 +208,6 @@ def _tempered(
     """Lower the confidence for the stock examples of advice and for what is the writer's own."""
     if text[span[0] : span[1]].lower().rstrip("!") in noise.COMMON_PASSWORDS:
         return Confidence.LOW
-    if is_own(text, word.start(), span[1]):
+    if is_own(text, word.start()) or is_own(text, span[0]):
         return Confidence.LOW if confidence is Confidence.LOW else Confidence.MEDIUM
     return confidence

@@ -1,0 +1,198 @@
+"""What an alert must not repeat is gone from it."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from classifiers.base import Confidence, Finding, LeakCategory
+from classifiers.detectors import default_detectors, find_all
+from classifiers.detectors.secrets import all_rules
+from classifiers.masking import excerpt, mask
+
+DETECTORS = default_detectors(["zilvermeeuw"])
+
+IBANS = ["NL79VEEN0967322618", "NL91ABNA0417164300", "BE71096123456769", "DE89370400440532013000"]
+BSNS = ["872455725", "111222333", "782130033"]
+CARDS = ["4539148803436467", "5555341244441115", "371449635398431"]
+PASSWORDS = [
+    "K44iman-Gent24",
+    "Grid-Ops#77",
+    "tulp-kraan-vijver-88",
+    "Zomer2016",
+    "goosefoot",
+    "x9!kQ",
+]
+KEYS = [next(iter(rule.must_match)) for rule in all_rules() if rule.id in {"github-token", "jwt"}]
+FRAMES = [
+    "{}",
+    "wat is dit: {} zei ze",
+    "({})",
+    "zie {}, echt waar",
+    "rekening{}",
+    "eerste regel\n{}\nlaatste regel",
+    "😀{}😀",
+    "#{}",
+    '"{}".',
+]
+PASSWORD_FRAMES = [
+    "wachtwoord: {}",
+    "het wachtwoord van de kassa is {} hoor",
+    "password is {}",
+    "pw={}",
+    "WW : {}",
+    "user jan, pass: '{}'",
+    "paswoord = {}\nen verder niks",
+]
+
+
+def masked(text, **options):
+    return mask(text, find_all(DETECTORS, text), **options)
+
+
+def plain(text):
+    return re.sub(r"[\W_]", "", text).lower()
+
+
+def spread(value, style, group):
+    cut = [value[i : i + group] for i in range(0, len(value), group)]
+    joined = {"spaces": " ", "dots": ".", "dashes": "-", "none": "", "zero width": "\u200b"}[style]
+    return joined.join(cut)
+
+
+@given(
+    value=st.sampled_from([*IBANS, *BSNS, *CARDS]),
+    style=st.sampled_from(["none", "spaces", "dots", "dashes", "zero width"]),
+    group=st.sampled_from([1, 3, 4]),
+    lower=st.booleans(),
+    frame=st.sampled_from(FRAMES),
+)
+def test_a_planted_number_never_survives(value, style, group, lower, frame):
+    written = spread(value.lower() if lower else value, style, group)
+
+    left = plain(masked(frame.format(written)))
+
+    account = re.sub(r"\D", "", value)[-7:]
+    assert value.lower() not in left
+    assert account not in left
+
+
+@given(
+    before=st.text(alphabet="abc éü\n.,!?", max_size=30),
+    after=st.text(alphabet="abc éü\n.,!?", max_size=30),
+    value=st.sampled_from([*IBANS, *BSNS, *CARDS]),
+)
+def test_a_planted_number_never_survives_wherever_it_stands(before, after, value):
+    assert value not in masked(before + value + after)
+
+
+@pytest.mark.parametrize("frame", PASSWORD_FRAMES)
+@pytest.mark.parametrize("password", PASSWORDS)
+def test_a_planted_password_never_survives(frame, password):
+    left = masked(frame.format(password))
+
+    assert password.lower() not in left.lower()
+    assert "[credential]" in left
+
+
+@given(
+    password=st.text(
+        alphabet="abcdefghkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789!#$%&*-_.",
+        min_size=6,
+        max_size=24,
+    ).filter(lambda p: any(c.isalpha() for c in p) and any(c.isdigit() for c in p)),
+    frame=st.sampled_from(PASSWORD_FRAMES),
+)
+def test_a_password_with_a_digit_never_survives_behind_the_words_that_tell(password, frame):
+    assert password not in masked(frame.format(password))
+
+
+@pytest.mark.parametrize("rule", all_rules(), ids=lambda rule: rule.id)
+def test_what_a_secret_rule_finds_is_gone(rule):
+    for text in rule.must_match:
+        found = [f for f in find_all(DETECTORS, text) if f.category is LeakCategory.CREDENTIALS]
+        assert found
+        left = masked(text)
+        assert [text[f.start : f.end] for f in found if text[f.start : f.end] in left] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("IBAN NL79VEEN0967322618!", "IBAN [IBAN …18]!"),
+        ("bel 06-12345678 even", "bel [telefoon] even"),
+        ("mail jan.jansen@teasel.example nu", "mail [e-mail] nu"),
+        ("Elzenkade 31 in Terwolde", "[adres] in Terwolde"),
+        ("kaart 4539 1488 0343 6467", "kaart [kaart]"),
+        ("BSN 872455725", "BSN [BSN]"),
+        ("kluiscode is 4471", "kluiscode is [inloggegeven]"),
+        ("server 10.40.8.12 ligt plat", "server [host] ligt plat"),
+        ("heb je Zilvermeeuw gezien", "heb je [codenaam] gezien"),
+        ("Jan, geb. 14-03-1998", "Jan, geb. [geboortedatum]"),
+    ],
+)
+def test_a_label_says_what_was_hidden(text, expected):
+    assert masked(text, language="nl") == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Wat een fijne winkel, 10 euro korting op 12-11-2025!",
+        "de kaartverkoop start op 2026-03-01 09:30, 1.500 plaatsen",
+        "mijn wachtwoord is verlopen en niemand helpt",
+        "the password is wrong again",
+        "3 voor €4,95 bij de Jumbo, seizoen 2025-2026",
+        "CONFIDENTIAL, staat erboven",
+    ],
+)
+def test_an_ordinary_post_is_left_as_it_is(text):
+    assert masked(text) == text
+
+
+def test_handles_are_hidden_unless_they_may_be_shown():
+    text = "@Winkel en @jan_de_vries.nl, kijk: @piet@mastodon.example. mail a@b.nl"
+
+    assert masked(text, keep_handles=["@winkel"]) == "@Winkel en @…, kijk: @…. mail [e-mail]"
+
+
+def test_a_finding_is_hidden_even_where_the_eager_look_would_see_nothing():
+    text = "de sleutel heet boterbloem"
+    found = Finding("password", LeakCategory.CREDENTIALS, 16, 26, Confidence.HIGH)
+
+    assert mask(text, [found]) == "de sleutel heet [credential]"
+
+
+def test_masking_what_is_masked_shows_no_more():
+    text = "wachtwoord: Zomer2016 en IBAN NL79VEEN0967322618 van @jan, bel 06-12345678"
+    once = masked(text)
+
+    assert "Zomer" not in masked(once)
+    assert "0967" not in masked(once)
+
+
+@given(st.text(max_size=400), st.integers(1, 300))
+def test_an_excerpt_is_one_line_and_never_longer_than_asked(text, limit):
+    short = excerpt(text, find_all(DETECTORS, text), limit)
+
+    assert len(short) <= limit
+    assert "\n" not in short
+
+
+def test_an_excerpt_ends_with_a_whole_word_and_an_ellipsis():
+    assert excerpt("een heel gewone zin over niets", (), 16) == "een heel gewone…"
+    assert excerpt("een heel gewone zin over niets", (), 18) == "een heel gewone…"
+
+
+def test_an_excerpt_never_cuts_through_a_label():
+    text = "rekening NL79VEEN0967322618 van haar"
+
+    for limit in range(1, 40):
+        short = excerpt(text, (), limit)
+        assert short.count("[") == short.count("]")
+
+
+def test_an_excerpt_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="1 or more"):
+        excerpt("x", (), 0)
