@@ -57,6 +57,8 @@ class Season:
         """Counts and buckets seen around each local hour."""
         self._days = [[0.0, 0.0] for _ in range(7)]
         """Counts and expected counts of each day of the week, Monday first."""
+        self._now = 0, 0, 0, 0.0
+        self._usual = 1.0, 1.0
         self._keep_level = 0.5 ** (bucket / _LEVEL_HALF_LIFE)
         self._keep_hour = 0.5 ** (1 / (_HOUR_HALF_LIFE * self._per_hour))
         self._keep_day = 0.5 ** (1 / (_WEEKDAY_HALF_LIFE * self._per_day))
@@ -69,9 +71,11 @@ class Season:
             hourly: relative variance of an hour's rate.
             daily: relative variance of a day's rate.
         """
-        day, hour, later, share = self._place(at)
+        self._now = now = self._place(at)
+        day, hour, later, share = now
         shape, doubt = self._shape(hour, later, share, hourly)
         factor, day_doubt = self._weekday(day, daily)
+        self._usual = shape, factor
         counts, exposure = self._level
         level = (counts + _LEVEL_PRIOR) / (exposure + 1)
         level_doubt = 1 / (counts + _LEVEL_PRIOR) + daily * self._per_day / (
@@ -79,11 +83,10 @@ class Season:
         )
         return level * shape * factor, doubt + day_doubt + level_doubt
 
-    def learn(self, at: int, value: float, hourly: float, daily: float) -> None:
-        """Take an ordinary count into what is usual."""
-        day, hour, later, share = self._place(at)
-        shape, _ = self._shape(hour, later, share, hourly)
-        factor, _ = self._weekday(day, daily)
+    def learn(self, value: float) -> None:
+        """Take the ordinary count of the bucket last expected into what is usual."""
+        day, hour, later, share = self._now
+        shape, factor = self._usual
         counts, exposure = self._level
         usual = (counts + _LEVEL_PRIOR) / (exposure + 1) * shape
         self._level = [

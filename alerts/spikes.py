@@ -126,12 +126,16 @@ class _Window:
         self.block = max(bucket, math.ceil(length / _BLOCKS / bucket) * bucket)
         self._length = max(1, length // self.block)
         self.seconds = self._length * self.block
+        self.divides = self._length > 1
+        """Whether it has parts, of which no single one may ring."""
         self._blocks: list[list[float]] = []
         """Index, value and expected value of each block, oldest first."""
         self._variation = [0.0, 0.0, 0.0]
         """Excess squares, squared means, and windows seen, all with forgetting."""
         self._share = bucket / self.seconds
         self._keep = 0.5 ** (bucket / _VARIATION_HALF_LIFE)
+        self.dispersion = _DISPERSION_PRIOR
+        """Relative variance of the rate over such a window, shrunk to a prior."""
 
     def add(self, at: int, value: float, expected: float) -> tuple[float, float]:
         """Take in a covered bucket; gives the window's sum and expected sum."""
@@ -150,12 +154,17 @@ class _Window:
             mean += block_expected
         return total, mean
 
+    def without_largest(self) -> tuple[float, float]:
+        """Sum and expected sum of the window but for the block that stands out most."""
+        largest = max(self._blocks, key=lambda block: block[1] - block[2])
+        rest = [block for block in self._blocks if block is not largest]
+        return sum(block[1] for block in rest), sum(block[2] for block in rest)
+
     def started(self) -> int:
         """Start of the oldest block that counts, seconds since 1970."""
         return int(self._blocks[0][0]) * self.block
 
-    def dispersion(self) -> float:
-        """Relative variance of the rate over such a window, shrunk to a prior."""
+    def _estimate(self) -> float:
         excess, squares, windows = self._variation
         if squares <= 0:
             return _DISPERSION_PRIOR
@@ -167,13 +176,16 @@ class _Window:
 
     def learn(self, total: float, mean: float, dispersion: float) -> None:
         """Take an ordinary window into how much they vary; what stands out counts clipped."""
-        clipped = min(total, upper_quantile(mean, dispersion, _CLIP))
+        clipped = total
+        if total > mean + 1:
+            clipped = min(total, upper_quantile(mean, dispersion, _CLIP))
         excess, squares, windows = self._variation
         self._variation = [
             excess * self._keep + (clipped - mean) ** 2 - mean,
             squares * self._keep + mean * mean,
             windows * self._keep + self._share,
         ]
+        self.dispersion = self._estimate()
 
     def snapshot(self) -> dict[str, Any]:
         return {"blocks": self._blocks, "variation": self._variation}
@@ -181,6 +193,7 @@ class _Window:
     def load(self, snapshot: Mapping[str, Any]) -> None:
         self._blocks = [list(block) for block in snapshot["blocks"]]
         self._variation = list(snapshot["variation"])
+        self.dispersion = self._estimate()
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,8 +239,11 @@ class SpikeDetector:
         self._sensitivity = sensitivity
         self._profile = _PROFILES[sensitivity]
         self._season = Season(seconds, timezone)
-        lengths = [seconds] + [length for length in _WINDOWS if length > 1.5 * seconds]
+        self._own = _Window(seconds, seconds)
+        lengths = [length for length in _WINDOWS if length > 1.5 * seconds]
         self._windows = [_Window(length, seconds) for length in lengths]
+        if seconds >= _WINDOWS[0]:
+            self._windows.insert(0, self._own)
         self._hourly = min(self._windows, key=lambda window: abs(window.seconds - 3600))
         self._last: int | None = None
         self._covered = 0
@@ -254,16 +270,18 @@ class SpikeDetector:
         moment = self._moment(at)
         check_count(value)
         self._last = moment
-        hourly, daily = self._hourly.dispersion(), self._windows[-1].dispersion()
+        hourly, daily = self._hourly.dispersion, self._windows[-1].dispersion
         expected, doubt = self._season.expect(moment, hourly, daily)
-        ordinary = self._windows[0].dispersion() + doubt
+        ordinary = self._own.dispersion + doubt
         if not covered:
             return self._verdict(moment, value, expected, ordinary, None, alert=False)
         looks = [self._look(window, moment, value, expected, doubt) for window in self._windows]
         alert, best = self._judge(moment, looks)
         if self._rang is None or moment - self._rang >= _ADOPT_AFTER:
             usual = min(value, upper_quantile(expected, ordinary, _CLIP))
-            self._season.learn(moment, usual, hourly, daily)
+            self._season.learn(usual)
+            if self._own is not self._windows[0]:
+                self._own.learn(value, expected, ordinary)
             for look in looks:
                 look.window.learn(look.value, look.expected, look.dispersion)
         self._covered += self._bucket
@@ -279,11 +297,15 @@ class SpikeDetector:
 
     def _look(self, window: _Window, at: int, value: float, expected: float, doubt: float) -> _Look:
         total, mean = window.add(at, value, expected)
-        dispersion = window.dispersion() + doubt
+        dispersion = window.dispersion + doubt
         looks = len(self._windows) * _MONTH / window.seconds
         if window.seconds > self._bucket:
             looks *= _OVERLAP
-        rarity = surprise(total, mean, dispersion) - math.log10(looks)
+        odds = surprise(total, mean, dispersion)
+        if odds > 0 and window.divides:
+            rest, rest_mean = window.without_largest()
+            odds = min(odds, 2 * surprise(rest, rest_mean, dispersion) if rest_mean > 0 else 0.0)
+        rarity = odds - math.log10(looks)
         return _Look(window, total, mean, dispersion, rarity)
 
     def _judge(self, at: int, looks: list[_Look]) -> tuple[bool, _Look]:
@@ -344,6 +366,7 @@ class SpikeDetector:
             "rang": self._rang,
             "hot": self._hot,
             "season": self._season.snapshot(),
+            "own": self._own.snapshot(),
             "windows": [window.snapshot() for window in self._windows],
         }
 
@@ -373,6 +396,7 @@ class SpikeDetector:
         detector._rang = snapshot["rang"]
         detector._hot = snapshot["hot"]
         detector._season.load(snapshot["season"])
+        detector._own.load(snapshot["own"])
         for window, state in zip(detector._windows, snapshot["windows"], strict=True):
             window.load(state)
         return detector

@@ -17,7 +17,7 @@ _NEAR_MEAN = 1e-3
 
 
 def surprise(value: float, mean: float, dispersion: float) -> float:
-    """How unlikely it is to count ``value`` or more: ``-log10 P(Y >= value)``, at least 0.
+    """How unlikely it is to count ``value`` or more: ``-log10 P(Y >= value)``; 0 up to the mean.
 
     Signed root of the deviance with the Lugannani-Rice correction and half a count of continuity:
     within a few per cent of the exact logarithm wherever it matters, at a constant price.
@@ -28,7 +28,7 @@ def surprise(value: float, mean: float, dispersion: float) -> float:
         dispersion: relative variance of the rate, 0 for Poisson.
     """
     counted = value - 0.5
-    if counted <= 0:
+    if counted <= mean:
         return 0.0
     variance = mean + dispersion * mean * mean
     root, scaled = _signed_root(counted, mean, dispersion)
