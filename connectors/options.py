@@ -36,9 +36,9 @@ class Options(BaseModel):
             if twin in values:
                 if name in values:
                     raise ValueError(f"give either {name} or {twin}, not both")
-                values[name] = read_secret({"file": values.pop(twin)})
+                values[name] = _read_named(name, {"file": values.pop(twin)})
             elif isinstance(values.get(name), Mapping):
-                values[name] = read_secret(values[name])
+                values[name] = _read_named(name, values[name])
         return values
 
 
@@ -47,6 +47,13 @@ def secret_fields(model: type[BaseModel]) -> list[str]:
     return [
         name for name, field in model.model_fields.items() if "SecretStr" in str(field.annotation)
     ]
+
+
+def _read_named(name: str, where: Mapping[str, Any]) -> SecretStr:
+    try:
+        return read_secret(where)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def read_secret(where: Mapping[str, Any]) -> SecretStr:

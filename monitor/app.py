@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Literal, Self, TextIO
 
 import httpx
 from prometheus_client import CollectorRegistry
@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry
 from alerts import CHANNELS
 from alerts.base import Channel
 from classifiers.assessor import Assessor
-from classifiers.base import Classifier
+from classifiers.base import Classifier, Model
 from classifiers.detectors import default_detectors
 from classifiers.embedded import EmbeddedModel
 from classifiers.language import LanguageIdentifier
@@ -267,19 +267,22 @@ def build_classifier(config: Config) -> Classifier:
     options = config.classifiers
     embedded = EmbeddedModel(options.model, threads=options.threads)
     words = [word for brand in config.brands for word in brand.watch_words]
-    extra: dict[str, Any] = {}
-    for head, name in (("sentiment", options.sentiment_model), ("abuse", options.abuse_model)):
-        if name is not None:
-            from classifiers.hub import HubModel  # noqa: PLC0415 - imports transformers
-
-            extra[f"{head}_model"] = HubModel(name, head=head, threads=options.threads)
     return Assessor(
         embedded,
         language=LanguageIdentifier(),
         detectors=default_detectors(words),
         leak_threshold=options.leak_threshold or embedded.leak_threshold,
-        **extra,
+        sentiment_model=_hub_model(options.sentiment_model, "sentiment", options.threads),
+        abuse_model=_hub_model(options.abuse_model, "abuse", options.threads),
     )
+
+
+def _hub_model(name: str | None, head: Literal["sentiment", "abuse"], threads: int) -> Model | None:
+    if name is None:
+        return None
+    from classifiers.hub import HubModel  # noqa: PLC0415 - imports transformers
+
+    return HubModel(name, head, threads=threads)
 
 
 def open_pseudonyms(store: Store) -> Pseudonyms:

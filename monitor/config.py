@@ -354,7 +354,7 @@ def _path(location: Sequence[str | int]) -> tuple[str, list[str]]:
             parts += f"[{step}]"
             if (
                 table in ("sources", "channels")
-                and len(rest) > 1
+                and rest
                 and rest[0]
                 in (
                     *CONNECTORS,

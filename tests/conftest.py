@@ -1,0 +1,24 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import FakeClock
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture(scope="session")
+def corpora() -> Path:
+    """The folder of the public corpora, which are not part of the project."""
+    folder = os.environ.get("MERKWACHT_CORPORA")
+    if not folder:
+        pytest.skip("MERKWACHT_CORPORA is not set")
+    return Path(folder)
