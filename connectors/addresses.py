@@ -26,8 +26,11 @@ _LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
 def is_public(address: Address) -> bool:
     """Whether anyone on the internet may host something at ``address``.
 
-    An IPv6 address that carries an IPv4 address (mapped, 6to4, Teredo, NAT64) is judged by both.
+    An IPv6 address that merely spells an IPv4 address is judged as that; one that tunnels to an
+    IPv4 address (6to4, Teredo, NAT64) is judged by both.
     """
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return is_public(address.ipv4_mapped)
     if not address.is_global or address.is_multicast or address.is_unspecified:
         return False
     if any(address in network for network in _ALSO_REFUSED if network.version == address.version):
@@ -35,13 +38,13 @@ def is_public(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if address.is_site_local or address in _LOCAL_NAT64:
             return False
-        return all(is_public(inner) for inner in _embedded(address))
+        return all(is_public(inner) for inner in _tunnelled(address))
     return True
 
 
-def _embedded(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+def _tunnelled(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
     """Give the IPv4 addresses that packets to ``address`` may end up at."""
-    inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    inner = [address.sixtofour, *(address.teredo or ())]
     if address in _NAT64:
         inner.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
     return [found for found in inner if found is not None]

@@ -39,7 +39,7 @@ def one_line(text: str, longest: int) -> str:
 def from_html(markup: str) -> str:
     """Give the text that a reader of ``markup`` would see, one line for each block."""
     reader = _TextReader()
-    reader.feed(markup)
+    reader.feed(markup[: 10 * LONGEST_TEXT])
     reader.close()
     lines = (" ".join(line.split()) for line in "".join(reader.parts).split("\n"))
     return clean("\n".join(line for line in lines if line))

@@ -56,10 +56,8 @@ def test_private_and_reserved_addresses_are_refused_in_every_disguise(address: s
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2a00:1450:400e::1", "::ffff:8.8.8.8"])
 def test_public_addresses_are_allowed(address: str) -> None:
-    assert AddressPolicy().allows("feed.example", ipaddress.ip_address(address)) == is_public(
-        ipaddress.ip_address(address)
-    )
-    assert is_public(ipaddress.ip_address("8.8.8.8"))
+    assert is_public(ipaddress.ip_address(address))
+    assert AddressPolicy().allows("feed.example", ipaddress.ip_address(address))
 
 
 @pytest.mark.parametrize(
