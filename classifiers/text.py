@@ -99,6 +99,17 @@ def prepare(text: str) -> str:
     return _SPACE.sub(" ", text).strip()
 
 
+def readable(text: str) -> str:
+    """Return ``text`` without what no tokeniser can read: for models that others have trained.
+
+    Entities become characters; control characters and lone surrogates become spaces. Never raises.
+    """
+    text = html.unescape(text)
+    if not text.isprintable():
+        text = "".join(" " if unicodedata.category(c) in {"Cc", "Cs"} else c for c in text)
+    return _SPACE.sub(" ", text).strip()
+
+
 def _shape_of_link(match: re.Match[str]) -> str:
     _, _, rest = match.group().rpartition("://")
     host = re.split(r"[/?#:]", rest, maxsplit=1)[0].lower().removeprefix("www.")

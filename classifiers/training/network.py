@@ -37,6 +37,13 @@ class Network(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.heads = nn.ModuleDict({name: nn.Linear(width, n) for name, n in HEADS.items()})
 
+    def freeze_lower_half(self) -> None:
+        """Let only the upper half of the layers, and the heads, learn from now on."""
+        layers = self.encoder.encoder.layer
+        if layers[0].attention.output.dense.weight.requires_grad:
+            self.encoder.embeddings.requires_grad_(requires_grad=False)
+            layers[: len(layers) // 2].requires_grad_(requires_grad=False)
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
         """Logits of each head, in the order of ``HEADS``; shapes ``(batch, width)``."""
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
