@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from alerts.base import Severity
+from alerts.base import Severity, SignalKind
 from monitor.demo.verdict import Escalation, Verdict
 
 _COLOURS = {
@@ -25,15 +25,8 @@ _COLOURS = {
     Severity.CRITICAL: "bold red",
 }
 _BLOCKS = " ▁▂▃▄▅▆▇█"
-_NAMES = {
-    "leak": "leak",
-    "threat": "threat",
-    "abuse": "abuse",
-    "volume_spike": "volume spike",
-    "negativity_spike": "negativity spike",
-    "official_account": "official account",
-    "silent_source": "silent source",
-}
+_DAYS = 7
+_NAMES = {kind: kind.value.replace("_", " ") for kind in SignalKind}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,42 +141,36 @@ def speaks_unicode(console: Console) -> bool:
 
 
 def escalation_table(escalations: Sequence[Escalation], console: Console, zone: ZoneInfo) -> Table:
-    """What was escalated and why."""
-    table = Table(
-        title="What was escalated, and why",
-        box=box.SIMPLE_HEAD if speaks_unicode(console) else box.ASCII,
-        title_justify="left",
-        title_style="bold",
-        header_style="bright_black",
-        pad_edge=False,
-    )
+    """What was escalated and why: one incident a row, its reasons and receivers below its title."""
+    table = _table("What was escalated, and why", console)
     table.add_column("when", no_wrap=True)
     table.add_column("kind", no_wrap=True)
-    table.add_column("what and why", ratio=1, overflow="fold")
-    table.add_column("told", overflow="fold")
-    table.add_column("mail", overflow="fold")
+    table.add_column("what, why, and who was told", ratio=1, overflow="fold")
     for escalation in escalations:
-        colour = _COLOURS[escalation.severity]
         table.add_row(
             f"{escalation.opened_at.astimezone(zone):%a %d %b %H:%M}",
-            Text.assemble(_NAMES[escalation.kind.value], "\n", (escalation.severity.word, colour)),
-            _safe(Text.assemble(escalation.title, "\n", (escalation.why, "bright_black")), console),
-            Text("\n".join(escalation.receivers) or "nobody: no route"),
-            ", ".join(f"{number:02d}" for number in escalation.mails) or "-",
+            Text.assemble(
+                _NAMES[escalation.kind],
+                "\n",
+                (escalation.severity.word, _COLOURS[escalation.severity]),
+            ),
+            fit(
+                Text.assemble(
+                    escalation.title,
+                    (f"\nwhy:  {escalation.why}", "bright_black"),
+                    (f"\ntold: {_told(escalation)}", "bright_black"),
+                ),
+                console,
+                shorten=False,
+            ),
         )
     return table
 
 
 def verdict_table(verdict: Verdict, console: Console, seconds: float) -> Table:
     """How that compares with what was hidden in the week."""
-    table = Table(
-        title="Against what was hidden in the week",
-        box=box.SIMPLE_HEAD if speaks_unicode(console) else box.ASCII,
-        title_justify="left",
-        title_style="bold",
-        show_header=False,
-        pad_edge=False,
-    )
+    table = _table("Against what was hidden in the week", console)
+    table.show_header = False
     table.add_column(no_wrap=True, style="bright_black")
     table.add_column()
     leaks = len(verdict.leaks_found) + len(verdict.leaks_missed)
@@ -207,36 +194,61 @@ def week_strip(
     console: Console,
     zone: ZoneInfo,
 ) -> Text | None:
-    """The week at a glance: mentions every two hours, with a mark where an incident opened.
+    """The week at a glance: mentions every two or three hours, and a mark where an incident opened.
 
     None where the console cannot show it.
     """
     if not speaks_unicode(console):
         return None
-    width, bucket = 84, timedelta(hours=2)
-    counts = [0] * width
+    a_day = 12 if console.width >= 12 * _DAYS else 8
+    bucket = timedelta(days=1) / a_day
+    counts = [0] * (a_day * _DAYS)
     for at in mentions:
         place = (at - start) // bucket
-        if 0 <= place < width:
+        if 0 <= place < len(counts):
             counts[place] += 1
     top = max([*counts, 1])
     # A square root keeps an ordinary hour visible beside a crisis.
     bars = "".join(_BLOCKS[round((count / top) ** 0.5 * 8)] for count in counts)
-    marks = [(" ", "default")] * width
+    marks = [(" ", "default")] * len(counts)
     for escalation in sorted(escalations, key=lambda each: each.severity):
         place = (escalation.opened_at - start) // bucket
-        if 0 <= place < width:
+        if 0 <= place < len(marks):
             marks[place] = ("▲", _COLOURS[escalation.severity])
     days = "".join(
-        f"{start.astimezone(zone) + timedelta(days=day):%a %d}".ljust(12) for day in range(7)
+        f"{start.astimezone(zone) + timedelta(days=day):%a %d}".ljust(a_day) for day in range(_DAYS)
     )
     return Text.assemble(
-        (bars, "yellow"), "\n", *marks, "\n", (days.rstrip(), "bright_black"), no_wrap=True
+        ("Mentions through the week, and where an incident opened", "bold"),
+        "\n\n",
+        (bars, "yellow"),
+        "\n",
+        *marks,
+        "\n",
+        (days.rstrip(), "bright_black"),
+        no_wrap=True,
     )
 
 
-def _safe(text: Text, console: Console) -> Text:
-    return fit(text, console, shorten=False)
+def _table(title: str, console: Console) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="bright_black",
+        box=box.SIMPLE_HEAD if speaks_unicode(console) else box.ASCII2,
+        pad_edge=False,
+        show_lines=not speaks_unicode(console),
+        expand=False,
+    )
+
+
+def _told(escalation: Escalation) -> str:
+    if not escalation.receivers:
+        return "nobody, no route asks for it"
+    receivers = ", ".join(escalation.receivers)
+    mails = ", ".join(f"{number:02d}" for number in escalation.mails)
+    return f"{receivers} (mail {mails})" if mails else receivers
 
 
 def _colour(severity: Severity | None) -> str:

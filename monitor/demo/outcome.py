@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,8 @@ from monitor.metrics import Metrics
 from monitor.store import Store, Unit
 
 _EVERYTHING = 1_000_000
+_MARKER = re.compile(r"^\[[^\]]*\]\s*")
+"""Subjects begin with the severity, which the table shows in a column."""
 
 
 def read_counters(metrics: Metrics, mails: int) -> Counters:
@@ -73,7 +76,7 @@ def _escalation(
         opened_at=incident.opened_at,
         kind=incident.kind,
         severity=incident.severity,
-        title=kept[0].subject if kept else f"{incident.kind.value}: {incident.subject}",
+        title=_MARKER.sub("", kept[0].subject) if kept else incident.subject,
         why=_why(signals, len(posts)),
         receivers=tuple(dict.fromkeys(each.receiver for each in sent)),
         told_at=tuple(sorted(each.created_at for each in sent)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import threading
 import time
@@ -35,6 +36,7 @@ QUIET_STEP = timedelta(minutes=15)
 """The step while nobody says anything: the longest pause between polls that still counts as
 listening without a gap."""
 WEEK = timedelta(days=7)
+_WIDTH_OF_FILES = 110
 _INTERRUPTED = 130
 """What a shell expects of a program that was ended with Ctrl-C."""
 
@@ -72,6 +74,8 @@ def run(
         Exit status: 0; 1 when something failed, which ``err`` says; 130 when interrupted.
     """
     out = out or Console()
+    if not out.is_terminal and "COLUMNS" not in os.environ:
+        out.width = _WIDTH_OF_FILES
     err = err or Console(stderr=True)
     try:
         with contextlib.ExitStack() as open_things:
