@@ -25,11 +25,11 @@ PRIOR: Final = 0.02
 
 WEIGHTS: Final[Mapping[tuple[Kind, Confidence], float]] = {
     (Kind.SECRET, Confidence.HIGH): 4.0,
-    (Kind.SECRET, Confidence.MEDIUM): 1.5,
+    (Kind.SECRET, Confidence.MEDIUM): 2.5,
     (Kind.IDENTIFIER, Confidence.HIGH): 1.2,
-    (Kind.IDENTIFIER, Confidence.MEDIUM): 0.5,
-    (Kind.INFRASTRUCTURE, Confidence.HIGH): 1.2,
-    (Kind.INFRASTRUCTURE, Confidence.MEDIUM): 0.7,
+    (Kind.IDENTIFIER, Confidence.MEDIUM): 0.8,
+    (Kind.INFRASTRUCTURE, Confidence.HIGH): 1.5,
+    (Kind.INFRASTRUCTURE, Confidence.MEDIUM): 1.0,
     (Kind.MARKING, Confidence.HIGH): 1.0,
     (Kind.MARKING, Confidence.MEDIUM): 0.7,
     (Kind.WATCH_WORD, Confidence.HIGH): 1.5,

@@ -1,7 +1,8 @@
 """Finds document markings: ``vertrouwelijk``, ``internal use only``, ``TLP:RED``.
 
 Talk *about* confidentiality is everywhere (headlines, privacy policies, complaints). A marking is
-found only in the forms that stand on documents and in mails, and is never sure by itself.
+found only in the forms that stand on documents and in mails, and is never sure by itself. The bare
+word is low: on our training posts it stands above jokes and old papers as often as above leaks.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def detectors() -> list[MarkingDetector]:
                     |bedrijfsvertrouwelijk|departementaal\svertrouwelijk)\b""",
                 re.VERBOSE,
             ),
-            confidence=Confidence.MEDIUM,
+            confidence=Confidence.LOW,
             must_match=(
                 '"CONFIDENTIAL, site leads only: redundancy selection begins Monday"',
                 "STRIKT GEHEIM staat er op pagina 1",

@@ -75,9 +75,14 @@ _SOMEBODY = words(
     r"row \d+",
 )
 _PERHAPS_SOMEBODY = words(
-    "zijn", "haar", "hun", "his", "her", "their", r"geb\.?", "geboren", "born", "dob", "named?"
+    "haar", "hun", "his", "her", "their", r"geb\.?", "geboren", "born", "dob", "named?"
 )
-_PERHAPS_OWN = words("mijn", "mn", "mij", "my", "mine", "ik", "i'm", "i am", "me")
+_PERHAPS_OWN = words(
+    *("mijn", "mn", "mij", "my", "mine", "ik", "i'm", "i am", "me"),
+    *("nog (?:steeds|altijd) (?:niet|geen)", "still (?:no|not|waiting)", "voor de \\w{3,8} keer"),
+    *("for the \\w{3,8} time", "order ?(?:nummer|number)", "bestelnummer", "betaald van", "stort"),
+)
+"""How people complain who give their own data: ``voor de vierde keer: …``."""
 _PUBLIC = words(
     "doneer",
     "donaties?",
@@ -89,6 +94,9 @@ _PUBLIC = words(
     "giro \\d+",
     "donate",
     "donations?",
+    "storten mag",
+    "spaart voor",
+    "opgebracht",
     "goede doel(?:en)?",
     "charity",
     "stichting",

@@ -45,7 +45,8 @@ _SPOKEN = re.compile(
     re.IGNORECASE,
 )
 _NO_PASSWORD = re.compile(
-    r"""^(?:https?:|www\.|[@#]|.{0,60}@[\w-]+\.\w | \d{1,4}[a-z]{1,9}$ | \d+([.,:/-]\d+)+\w{0,3}$ | [€$£]
+    r"""^(?:https?:|www\.|[@#:]|.{0,60}://|\w{1,40}=\d{0,5}$
+      | .{0,60}@[\w-]+\.\w | \d{1,4}[a-z]{1,9}$ | \d+([.,:/-]\d+)+\w{0,3}$ | [€$£]
       | (?:covid|iphone|ipad|windows|office|galaxy|playstation|xbox|mp|dvb|usb|web|b2b|b2c|co2|g20|
         microsoft|google|wpa|sha|md|utf|iso|nen|h2o|top|q[1-4]|wk|week|versie|version|android|ios|
         ryzen|nieuws|radio|npo|rtl|sbs|formule|formula|euro|ek|wk|act|step|part|deel|fase|phase|
