@@ -39,9 +39,14 @@ class Counters:
     mails: int = 0
 
     def __str__(self) -> str:
-        return (
-            f"{self.mentions} mentions  {self.signals} signals  "
-            f"{self.incidents} incidents  {self.mails} mails"
+        return "  ".join(
+            f"{count} {noun}" + ("" if count == 1 else "s")
+            for noun, count in (
+                ("mention", self.mentions),
+                ("signal", self.signals),
+                ("incident", self.incidents),
+                ("mail", self.mails),
+            )
         )
 
 

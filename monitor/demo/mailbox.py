@@ -6,6 +6,7 @@ import asyncio
 import html
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email import message_from_bytes
@@ -42,10 +43,8 @@ class KeptMail:
     """From the Date header (the demo's clock), aware; None when it has none that can be read."""
     incident: str | None
     """What ``X-Merkwacht-Incident`` says."""
-    severity: str
-    """What ``X-Merkwacht-Severity`` says, or nothing."""
     preview: str
-    """The first words of its text part."""
+    """The first words of its text part, below the title."""
 
 
 class Mailbox:
@@ -60,6 +59,7 @@ class Mailbox:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.mails: list[KeptMail] = []
+        self._severities: Mapping[str, str] = {}
         self._zone = ZoneInfo(timezone)
         self._controller: _LoopbackController | None = None
 
@@ -126,8 +126,7 @@ class Mailbox:
             to=tuple(address for _, address in addresses if address) or recipients,
             sent_at=_sent_at(message),
             incident=header_text(message, "X-Merkwacht-Incident") or None,
-            severity=header_text(message, "X-Merkwacht-Severity").lower(),
-            preview=" ".join(text.split())[:200],
+            preview=_preview(text),
         )
         (self.folder / f"{mail.name}.eml").write_bytes(content)
         page = self._page(mail, header_text(message, "From"), text, markup)
@@ -135,6 +134,15 @@ class Mailbox:
         self.mails.append(mail)
         self._write_index()
         return mail
+
+    def grade(self, severities: Mapping[str, str]) -> None:
+        """Colour the index by how grave each incident is, given by its number.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        self._severities = severities
+        self._write_index()
 
     def when(self, mail: KeptMail) -> str:
         """The moment of a mail as people read it: ``Fri 13 Nov 2026 11:35``."""
@@ -162,7 +170,11 @@ class Mailbox:
             local = mail.sent_at.astimezone(self._zone) if mail.sent_at else None
             days.setdefault(f"{local:%A %-d %B %Y}" if local else "No date", []).append(mail)
         page = _TEMPLATES.get_template("index.html").render(
-            days=days, total=len(self.mails), zone=self._zone, policy=_POLICY
+            days=days,
+            total=len(self.mails),
+            severities=self._severities,
+            zone=self._zone,
+            policy=_POLICY,
         )
         self.index.write_text(page, encoding="utf-8")
 
@@ -222,6 +234,12 @@ def _bodies(message: Message) -> tuple[str, str | None]:
         if isinstance(payload, bytes) and part.get_content_type() not in found:
             found[part.get_content_type()] = _decode(payload, part.get_content_charset("utf-8"))
     return found.get("text/plain", ""), found.get("text/html")
+
+
+def _preview(text: str) -> str:
+    """What follows the first paragraph, which says what the subject says."""
+    title, _, rest = text.strip().replace("\r\n", "\n").partition("\n\n")
+    return " ".join((rest or title).split())[:200]
 
 
 def _sent_at(message: Message) -> datetime | None:

@@ -170,6 +170,7 @@ def _show_mails(stage: _Stage, mails: Sequence[KeptMail], now: datetime, board: 
         grouped.setdefault((mail.incident, mail.subject), []).extend(
             address.partition("@")[0] for address in mail.to
         )
+    stage.mailbox.grade({number: severity.word for number, severity in severities.items()})
     for (incident, subject), receivers in grouped.items():
         board.alert(now, severities.get(incident or ""), subject, receivers)
 

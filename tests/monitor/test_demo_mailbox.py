@@ -33,7 +33,9 @@ def test_a_mail_over_smtp_is_kept_as_eml_and_html_and_listed(tmp_path: Path) -> 
     with Mailbox(tmp_path / "mails") as mailbox:
         assert "Nothing has arrived yet" in mailbox.index.read_text(encoding="utf-8")
         with smtplib.SMTP("127.0.0.1", mailbox.port) as smtp:
-            smtp.send_message(made_mail())
+            numbered = made_mail()
+            numbered["X-Merkwacht-Incident"] = "7"
+            smtp.send_message(numbered)
             smtp.send_message(made_mail("Crisis: hummus én salmonella 🚨"))
         first, second = mailbox.mails
     assert first.name == "01-lek-wachtwoord-op-x"
@@ -48,7 +50,10 @@ def test_a_mail_over_smtp_is_kept_as_eml_and_html_and_listed(tmp_path: Path) -> 
     page = (mailbox.folder / f"{second.name}.html").read_text(encoding="utf-8")
     assert "<p>Er is <b>iets</b> gebeurd.</p>" in page
     assert "Crisis: hummus én salmonella 🚨" in page
+    assert (first.incident, second.incident) == ("7", None)
+    mailbox.grade({"7": "critical"})
     index = mailbox.index.read_text(encoding="utf-8")
+    assert index.count('<li class="critical">') == 1
     assert 'href="02-crisis-hummus-en-salmonella.html"' in index
     assert "Friday 13 November 2026" in index
     assert "11:35" in index
