@@ -108,10 +108,8 @@ class Announcer:
                 text = self._compose(unit, incident, event, decision, language)
                 title = title or text.title
                 messages[language] = to_json(text)
-            before = sum(
-                (each.receiver, each.channel) == (decision.receiver, decision.via.use)
-                for each in told
-            )
+            # Dead letters count: a message after one must not carry its key.
+            before = unit.outbox.planned(incident.id, decision.receiver, decision.via.use)
             unit.outbox.add(
                 key=self._key(incident, event, decision.receiver, decision.via.use, before),
                 incident_id=incident.id,

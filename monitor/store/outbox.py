@@ -13,14 +13,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
+from sqlalchemy.orm import load_only
 from sqlmodel import Session, col, func, select
 
 from alerts.base import Event
+from alerts.retry import GIVE_UP_AFTER, next_attempt
 from alerts.routes import Told
 from monitor.tables import WAITING, DecisionRow, NotificationRow, ThreadRow
 
 PROBE_PAUSE = timedelta(seconds=30)
 """A lane that waits is tried again this soon when there is something new to say."""
+
+PROMPT_ATTEMPTS = 3
+"""An attempt that died with its process is repeated at once up to this often; after that it may be
+the message that kills, and it waits as a failed one does."""
 
 PENDING, DELIVERED, DEAD = "pending", "delivered", "dead"
 
@@ -103,7 +109,7 @@ class Outbox:
 
     def _probe_lane(self, receiver: str, channel: str, now: datetime) -> None:
         # Something new to say is a good moment to see whether the channel is back, unless the
-        # server itself asked us to wait or was tried a moment ago.
+        # server itself asked us to wait, was tried a moment ago or is being tried.
         query = (
             select(NotificationRow)
             .where(
@@ -116,9 +122,28 @@ class Outbox:
             .limit(1)
         )
         head = self._session.exec(query).first()
-        if head is not None and head.attempts:
+        if head is not None and head.fault is not None:
             earliest = max(now + PROBE_PAUSE, head.not_before or now)
             head.next_attempt_at = min(head.next_attempt_at, earliest)
+
+    def take_back(self, now: datetime) -> int:
+        """Let what a former process was at when it died be attempted again. Returns how many.
+
+        For the start of a process: nobody else holds a lease then, and an alert must not wait for
+        the end of one that nobody holds. What was put off while the clock ran ahead is due as well.
+        """
+        attempted = col(NotificationRow.attempts) > 0
+        unrecorded = attempted & col(NotificationRow.fault).is_(None)
+        too_late = col(NotificationRow.next_attempt_at) > now + GIVE_UP_AFTER
+        rows = self._session.exec(
+            select(NotificationRow).where(text(WAITING), unrecorded | too_late)
+        ).all()
+        for row in rows:
+            due: datetime | None = now
+            if row.attempts > PROMPT_ATTEMPTS:
+                due = next_attempt(row.attempts, None, row.created_at, now, jitter=0)
+            row.next_attempt_at = min(row.next_attempt_at, due or now)
+        return len(rows)
 
     def claim(self, now: datetime, lease: timedelta) -> list[Pending]:
         """Take the notifications to attempt now: the first of each lane, and those set aside.
@@ -127,11 +152,21 @@ class Outbox:
         what came of it, it becomes due again only after that. One whose predecessor of the same
         incident still waits is left where it is.
         """
-        pending = list(
-            self._session.exec(
-                select(NotificationRow).where(text(WAITING)).order_by(col(NotificationRow.id))
+        # All that wait are looked at, every second: without their messages, which may be large.
+        pending = self._session.exec(
+            select(NotificationRow)
+            .where(text(WAITING))
+            .order_by(col(NotificationRow.id))
+            .options(
+                load_only(
+                    NotificationRow.incident_id,  # type: ignore[arg-type] # a column, seen as its value
+                    NotificationRow.receiver,  # type: ignore[arg-type] # same
+                    NotificationRow.channel,  # type: ignore[arg-type] # same
+                    NotificationRow.aside,  # type: ignore[arg-type] # same
+                    NotificationRow.next_attempt_at,  # type: ignore[arg-type] # same
+                )
             )
-        )
+        ).all()
         taken: list[Pending] = []
         lanes: set[tuple[str, str]] = set()
         threads: set[tuple[int, str, str]] = set()
@@ -144,6 +179,8 @@ class Outbox:
             if first and row.next_attempt_at <= now:
                 row.attempts += 1
                 row.next_attempt_at = now + lease
+                # No fault: under way. So it stays if its end is never recorded.
+                row.fault = row.error = None
                 taken.append(self._pending(row))
         return taken
 
@@ -244,6 +281,19 @@ class Outbox:
             )
             for row in self._session.exec(query)
         ]
+
+    def planned(self, incident_id: int, receiver: str, channel: str) -> int:
+        """How many messages about an incident were ever meant for a receiver, dead letters too."""
+        query = (
+            select(func.count())
+            .select_from(NotificationRow)
+            .where(
+                NotificationRow.incident_id == incident_id,
+                NotificationRow.receiver == receiver,
+                NotificationRow.channel == channel,
+            )
+        )
+        return self._session.exec(query).one()
 
     def of_incident(self, incident_id: int) -> list[Sent]:
         """The notifications of an incident, oldest first."""
