@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from alerts.base import Channel, Delivery, DeliveryError, DeliveryFault, Receipt
 from alerts.message import from_json
 from alerts.retry import next_attempt
+from monitor.database import StoreError
 from monitor.inbox import Inbox
 from monitor.log import logger
 from monitor.metrics import OK, Metrics
@@ -73,6 +74,8 @@ class DeliverStep:
         self._now = now
         self._rng = rng
         self._in_flight: set[int] = set()
+        self._unrecorded: dict[int, Callable[[], None]] = {}
+        self._began = False
         self._log = logger("deliver")
         self.failures: list[DeliveryFailure] = []
         """What failed since the caller last emptied it; kept short."""
@@ -83,13 +86,26 @@ class DeliverStep:
         return len(self._in_flight)
 
     def run(self) -> int:
-        """Start the attempts that are due. Returns how many."""
+        """Start the attempts that are due. Returns how many.
+
+        First it records the ends of those that could not be recorded when they came.
+
+        Raises:
+            StoreError: the store is out of order; nothing was started.
+        """
+        while self._unrecorded:
+            number, record = next(iter(self._unrecorded.items()))
+            record()
+            del self._unrecorded[number]
         with self._store.write() as unit:
+            if not self._began and (again := unit.outbox.take_back(self._now())):
+                self._log.info("taken_back", notifications=again)
             claimed = [
                 item
                 for item in unit.outbox.claim(self._now(), LEASE)
                 if item.id not in self._in_flight
             ]
+        self._began = True
         for item in claimed:
             self._in_flight.add(item.id)
             self._pool.submit(self._attempt, item)
@@ -146,20 +162,32 @@ class DeliverStep:
         outcome = OK if error is None else error.fault.value
         self._metrics.deliveries.labels(item.channel, outcome).inc()
         self._metrics.delivery_seconds.labels(item.channel).observe(seconds)
-        if error is None:
-            with self._store.write() as unit:
-                unit.outbox.delivered(item, now, receipt.thread if receipt else {})
-            self._log.info(
-                "delivered",
-                incident=item.incident_id,
-                happened=item.event,
-                receiver=item.receiver,
-                channel=item.channel,
-                key=item.key,
-                attempts=item.attempts,
-            )
-            return
-        self._record_failure(item, error, now)
+
+        def record() -> None:
+            if error is None:
+                self._record_success(item, receipt, now)
+            else:
+                self._record_failure(item, error, now)
+
+        try:
+            record()
+        except StoreError as trouble:
+            # The mail is out, or is not: either way it must be known before it is tried again.
+            self._unrecorded[item.id] = record
+            self._log.error("not_recorded", key=item.key, outcome=outcome, error=str(trouble))
+
+    def _record_success(self, item: Pending, receipt: Receipt | None, now: datetime) -> None:
+        with self._store.write() as unit:
+            unit.outbox.delivered(item, now, receipt.thread if receipt else {})
+        self._log.info(
+            "delivered",
+            incident=item.incident_id,
+            happened=item.event,
+            receiver=item.receiver,
+            channel=item.channel,
+            key=item.key,
+            attempts=item.attempts,
+        )
 
     def _record_failure(self, item: Pending, error: DeliveryError, now: datetime) -> None:
         due = next_attempt(
