@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from connectors.base import Connector, ConnectorError, Cursor, Page, SourceFault
 from monitor.database import StoreError
@@ -74,6 +75,7 @@ class PollStep:
         self._rng = rng
         self._stored = stored
         self._in_flight: set[str] = set()
+        self._unrecorded: dict[str, Callable[[], None]] = {}
         self._log = logger("poll")
         self.failures: list[PollFailure] = []
         """What failed since the caller last emptied it; kept short."""
@@ -91,7 +93,18 @@ class PollStep:
                 unit.sources.ensure(source.name, source.kind, source.fingerprint, now)
 
     def run(self) -> int:
-        """Start the polls that are due. Returns how many."""
+        """Start the polls that are due. Returns how many.
+
+        First it records the ends of those that could not be recorded when they came: without it
+        their sources would be polled again at once, over and over.
+
+        Raises:
+            StoreError: the store is out of order; nothing was started.
+        """
+        while self._unrecorded:
+            name, record = next(iter(self._unrecorded.items()))
+            record()
+            del self._unrecorded[name]
         with self._store.read() as unit:
             due = unit.sources.due(list(self.sources), self._now())
         started = 0
@@ -163,12 +176,23 @@ class PollStep:
     def _end(
         self, source: Source, error: ConnectorError | None, wish: timedelta | None, seconds: float
     ) -> None:
-        """Record how a poll went. Whatever happens here, the source is no longer in flight."""
+        """A poll has ended. Whatever happens here, the source is no longer in flight."""
         self._in_flight.discard(source.name)
-        now, jitter = self._now(), self._rng.random()
+        now = self._now()
         outcome = OK if error is None else error.fault.value
         self._metrics.polls.labels(source.name, outcome).inc()
         self._metrics.poll_seconds.labels(source.name).observe(seconds)
+        try:
+            self._record(source, error, wish, now)
+        except StoreError as trouble:
+            self._unrecorded[source.name] = partial(self._record, source, error, wish, now)
+            self._log.error("not_recorded", source=source.name, outcome=outcome, error=str(trouble))
+
+    def _record(
+        self, source: Source, error: ConnectorError | None, wish: timedelta | None, now: datetime
+    ) -> None:
+        """Keep how a poll went, and when the next one is due."""
+        jitter = self._rng.random()
         with self._store.write() as unit:
             failures = unit.sources.state(source.name).failures
             if error is None:
