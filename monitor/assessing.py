@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from alerts.base import Signal
 from alerts.rules import signals_of
 from classifiers.base import Assessment, Classifier, Text
+from classifiers.embedded import ModelError
 from monitor.announcing import Announcement, Announcer
 from monitor.log import logger
 from monitor.metrics import Metrics
-from monitor.store import Store
+from monitor.store import Store, StoreError
 from monitor.store.mentions import Queued
 
 BATCH = 64
@@ -54,20 +56,57 @@ class AssessStep:
         self._timezone = ZoneInfo(timezone)
         self._metrics = metrics
         self._now = now
+        self._warm = False
+        self._excused: dict[int, int] = {}
+        """Tries of mentions whose last one came to nothing through no fault of theirs."""
         self._log = logger("assess")
 
+    def warm_up(self) -> None:
+        """Load the models, if they are not.
+
+        Before any mention is marked as begun: loading is what takes long and what fails, and
+        neither says anything about a mention.
+
+        Raises:
+            ModelError: a model cannot be used; the message says what to do.
+        """
+        if not self._warm:
+            self._classifier.classify([Text("Goedemorgen!")])
+            self._warm = True
+
     def run(self) -> tuple[int, list[Announcement]]:
-        """Assess one batch. Returns how many mentions left the queue, and what was announced."""
+        """Assess one batch. Returns how many mentions left the queue, and what was announced.
+
+        Raises:
+            ModelError: the models cannot be used. The queue stays as it is.
+            StoreError: nothing was kept; the same batch comes again.
+        """
+        self.warm_up()
         with self._store.write() as unit:
-            queued = _careful(unit.mentions.queue(BATCH))
+            waiting = unit.mentions.queue(BATCH)
+            queued = _careful([self._excuse(item) for item in waiting])
             unit.mentions.begin_assessment(queued)
         if not queued:
             self._metrics.queue.set(0)
             return 0, []
-        began = time.monotonic()
-        opinions = self._opinions(queued)
-        self._metrics.model_seconds.observe(time.monotonic() - began)
-        now = self._now()
+        try:
+            opinions = self._opinions(queued)
+            now = self._now()
+            announcements = self._keep(queued, opinions, now)
+        except (ModelError, StoreError):
+            self._excused.update((item.mention.id, item.tries) for item in queued)
+            raise
+        self._excused.clear()
+        self._count(queued, opinions, now)
+        return len(queued), announcements
+
+    def _excuse(self, item: Queued) -> Queued:
+        return replace(item, tries=self._excused.get(item.mention.id, item.tries))
+
+    def _keep(
+        self, queued: Sequence[Queued], opinions: Sequence[Assessment | None], now: datetime
+    ) -> list[Announcement]:
+        """Everything that follows from a batch, in one transaction."""
         signals: list[Signal] = []
         with self._store.write() as unit:
             for item, opinion in zip(queued, opinions, strict=True):
@@ -85,8 +124,7 @@ class AssessStep:
             unit.flush()
             announcements = self._announcer.announce(unit, signals, now)
             self._metrics.queue.set(unit.mentions.queue_length())
-        self._count(queued, opinions, now)
-        return len(queued), announcements
+        return announcements
 
     @staticmethod
     def _may_wake(item: Queued, now: datetime) -> bool:
@@ -98,15 +136,22 @@ class AssessStep:
             self._log.error("mention_given_up", mention=queued[0].mention.id, tries=queued[0].tries)
             self._metrics.assess_failures.inc()
             return [None]
+        began = time.monotonic()
         try:
             return list(self._classifier.classify(texts))
+        except ModelError:
+            raise
         except Exception:  # noqa: BLE001 - one odd text must not hold up the queue for ever
             self._log.exception("batch_failed", mentions=len(queued))
+        finally:
+            self._metrics.model_seconds.observe(time.monotonic() - began)
         return [self._alone(item, text) for item, text in zip(queued, texts, strict=True)]
 
     def _alone(self, item: Queued, text: Text) -> Assessment | None:
         try:
             return self._classifier.classify([text])[0]
+        except ModelError:
+            raise
         except Exception:  # noqa: BLE001 - see above: it is set aside, counted and logged
             self._log.exception("mention_failed", mention=item.mention.id)
             self._metrics.assess_failures.inc()

@@ -150,9 +150,12 @@ class Mentions:
         ]
 
     def begin_assessment(self, queued: Sequence[Queued]) -> None:
-        """Leave a mark that these are being assessed: one that kills the process is found by it."""
+        """Leave a mark that these are being assessed: one that kills the process is found by it.
+
+        ``tries`` of each item is what it is said to be, which may be less than what is stored.
+        """
         for item in queued:
-            self._session.get_one(MentionRow, item.mention.id).tries += 1
+            self._session.get_one(MentionRow, item.mention.id).tries = item.tries + 1
 
     def oldest_queued(self, brand: str) -> datetime | None:
         """When the oldest waiting mention of a brand was published."""
