@@ -180,8 +180,13 @@ class Mentions:
         )
         added = self._session.connection().execute(statement.on_conflict_do_nothing()).rowcount
         row.assessed_by, row.tries = version, 0
-        sentiment = assessment.sentiment.label.value
-        if added and not row.imported and row.counted_as != sentiment:
+        # What is kept counts: after a change of models and back, that is the earlier assessment.
+        sentiment = self._session.exec(
+            select(AssessmentRow.sentiment).where(
+                AssessmentRow.mention_id == mention.id, AssessmentRow.version == version
+            )
+        ).one()
+        if not row.imported and row.counted_as != sentiment:
             bucket = bucket_of(row.published_at)
             if row.counted_as is not None:
                 self._count(row, bucket, row.counted_as, -1)
