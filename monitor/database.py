@@ -5,7 +5,9 @@ Knows no table by name. Reading and writing rows is ``monitor.store``'s work.
 
 from __future__ import annotations
 
+import re
 import sqlite3
+import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -31,8 +33,15 @@ class StoreBusyError(StoreError):
     """Locked by another program, or the disk is full: the same step may succeed later."""
 
 
-def open_engine(path: Path, *, migrate: bool = True) -> Engine:
+def open_engine(
+    path: Path, *, migrate: bool = True, busy_seconds: float = BUSY_TIMEOUT_SECONDS
+) -> Engine:
     """Open (and with ``migrate``: create or upgrade) the database at ``path``.
+
+    Args:
+        path: of the file; made if it does not exist and ``migrate`` is set.
+        migrate: whether to create or upgrade it; without, another schema than ours is refused.
+        busy_seconds: how long a transaction waits for a lock of another program.
 
     Raises:
         StoreError: not a database, not readable or writable, or written by a newer program;
@@ -44,7 +53,7 @@ def open_engine(path: Path, *, migrate: bool = True) -> Engine:
     if not path.parent.is_dir():
         raise StoreError(f"{path.parent}: no such folder; create it or change store.path")
     with explained(path):
-        found = _revision(path)
+        found = _revision(path, busy_seconds)
     if found is not None and found > HEAD:
         raise StoreError(
             f"{path}: written by a newer Merkwacht (schema {found}, this program knows {HEAD}); "
@@ -58,7 +67,9 @@ def open_engine(path: Path, *, migrate: bool = True) -> Engine:
         with explained(path):
             _create_private(path)
     engine = sqlalchemy.create_engine(
-        f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
+        # Not as text: a path may hold any character.
+        sqlalchemy.URL.create("sqlite", database=str(path)),
+        connect_args={"timeout": busy_seconds},
     )
     _install_pragmas(engine)
     try:
@@ -101,7 +112,7 @@ def explained(path: Path) -> Iterator[None]:
         primary = None if code is None else code & 0xFF
         if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise StoreBusyError(
-                f"{path}: locked by another program for more than {BUSY_TIMEOUT_SECONDS:.0f} s; "
+                f"{path}: locked by another program for too long; "
                 "nothing was written, the step is tried again"
             ) from error
         if primary in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
@@ -122,11 +133,12 @@ def explained(path: Path) -> Iterator[None]:
         raise
 
 
-def _revision(path: Path) -> str | None:
+def _revision(path: Path, busy_seconds: float) -> str | None:
     """The schema revision of an existing file, read without changing it; None for a new one."""
     if not path.exists() or path.stat().st_size == 0:
         return None
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_SECONDS)
+    address = f"file:{urllib.parse.quote(str(path))}?mode=ro"
+    connection = sqlite3.connect(address, uri=True, timeout=busy_seconds)
     try:
         tables = {
             name
@@ -134,13 +146,16 @@ def _revision(path: Path) -> str | None:
         }
         if not tables:
             return None
-        if "alembic_version" not in tables:
+        row = None
+        if {"alembic_version", "meta"} <= tables:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        # Other programs use Alembic, too; our revisions are numbers of four digits.
+        if row is None or not re.fullmatch("[0-9]{4}", str(row[0])):
             raise StoreError(
                 f"{path}: a database, but not one of Merkwacht's; it was left as it is: "
                 "change store.path"
             )
-        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-        return None if row is None else str(row[0])
+        return str(row[0])
     finally:
         connection.close()
 
@@ -154,17 +169,27 @@ def _create_private(path: Path) -> None:
         ) from None
 
 
-def _upgrade(engine: Engine) -> None:
+def _upgrade(engine: Engine, scripts: Path | None = None, revision: str = HEAD) -> None:
+    """Run the migrations up to ``revision``, all in one transaction.
+
+    Args:
+        engine: of the database.
+        scripts: folder of the migrations; ours, unless a test has others.
+        revision: where to end.
+
+    Raises:
+        StoreError: rows would be left referring to nothing; nothing was changed.
+    """
     # Alembic costs a third of a second to import: only when there is something to migrate.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
     with (
-        resources.as_file(resources.files("monitor") / "migrations") as folder,
+        resources.as_file(resources.files("monitor") / "migrations") as ours,
         engine.connect().execution_options(merkwacht_begin="BEGIN IMMEDIATE") as connection,
     ):
-        config.set_main_option("script_location", str(folder))
+        config.set_main_option("script_location", str(scripts or ours).replace("%", "%%"))
         config.attributes["connection"] = connection
         # Rebuilding a table (SQLite's way to alter one) would otherwise cascade into the rows that
         # refer to it; the pragma has no effect inside a transaction.
@@ -174,7 +199,7 @@ def _upgrade(engine: Engine) -> None:
         driver.execute("PRAGMA foreign_keys=OFF")
         try:
             with connection.begin():
-                command.upgrade(config, HEAD)
+                command.upgrade(config, revision)
                 broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
                 if broken:
                     raise StoreError(f"the upgrade would break {len(broken)} references; undone")
@@ -192,7 +217,6 @@ def _install_pragmas(engine: Engine) -> None:
         # FULL: a commit survives a power cut, not only a crash of ours.
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_SECONDS * 1000)}")
         cursor.close()
 
     @event.listens_for(engine, "begin")

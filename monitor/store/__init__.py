@@ -17,7 +17,13 @@ from pathlib import Path
 
 from sqlmodel import Session, select
 
-from monitor.database import StoreBusyError, StoreError, open_engine, transaction
+from monitor.database import (
+    BUSY_TIMEOUT_SECONDS,
+    StoreBusyError,
+    StoreError,
+    open_engine,
+    transaction,
+)
 from monitor.store.incidents import Incidents
 from monitor.store.mentions import Mentions
 from monitor.store.outbox import Outbox
@@ -62,9 +68,11 @@ class Store:
         StoreError: a person must act. StoreBusyError: try again later.
     """
 
-    def __init__(self, path: Path, *, migrate: bool = True) -> None:
+    def __init__(
+        self, path: Path, *, migrate: bool = True, busy_seconds: float = BUSY_TIMEOUT_SECONDS
+    ) -> None:
         self.path = path
-        self._engine = open_engine(path, migrate=migrate)
+        self._engine = open_engine(path, migrate=migrate, busy_seconds=busy_seconds)
 
     @contextmanager
     def write(self) -> Iterator[Unit]:
