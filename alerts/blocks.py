@@ -38,7 +38,7 @@ _RESOLVED_SIGN = "🟢"
 _JOINER = "\u2060"
 """Invisible, and keeps what stands on its sides from being read as one word by a machine."""
 _MENTION = re.compile(r"(?<![^\W_])([@#])(?=\w)")
-_ADDRESS = re.compile(r"\b(\w[\w+.-]*:)(?=//)|\b(www)(?=\.)", re.IGNORECASE)
+_ADDRESS = re.compile(r"\b(\w[\w+.-]{0,20}:)(?=//)|\b(www)(?=\.)", re.IGNORECASE)
 _MARKUP = re.compile(r"([*_~`])")
 
 
@@ -169,10 +169,10 @@ def _fit(text: str, limit: int, dress: Callable[[str], str]) -> str:
 
     Cutting afterwards could cut an entity in two.
     """
-    dressed = dress(text)
-    kept = text
+    kept = text[:limit]
+    dressed = dress(kept if kept == text else f"{kept.rstrip()}…")
     while len(dressed) > limit:
-        kept = kept[: max(0, len(kept) - max(1, (len(dressed) - limit) // 6))]
+        kept = kept[: len(kept) * limit // len(dressed) - 1]
         dressed = dress(f"{kept.rstrip()}…")
     return dressed
 

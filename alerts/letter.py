@@ -82,13 +82,14 @@ def build_mail(
     mail["X-Merkwacht-Key"] = one_line(delivery.key)
     mail["X-Merkwacht-Incident"] = str(message.incident_id)
     mail["X-Merkwacht-Event"] = message.event.value
-    mail["Content-Language"] = message.language
     if message.severity is Severity.CRITICAL and message.event is not Event.RESOLVED:
         mail["Importance"] = "high"
         mail["X-Priority"] = "1"
     text, html = render(message, key=delivery.key)
     mail.set_content(text)
     mail.add_alternative(html, subtype="html")
+    # After the parts: making them takes content headers along into the first.
+    mail["Content-Language"] = message.language
     return mail
 
 

@@ -172,7 +172,7 @@ class SlackChannel:
             "metadata": {
                 "event_type": "merkwacht_notification",
                 "event_payload": {
-                    "key": delivery.key,
+                    "key": one_line(delivery.key),
                     "incident": message.incident_id,
                     "event": message.event.value,
                 },

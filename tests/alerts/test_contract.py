@@ -1,0 +1,235 @@
+"""What holds for every kind of channel, against a real server of its kind.
+
+A new channel adds one entry to ``RIGS`` and passes.
+"""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from alerts import CHANNELS
+from alerts.base import Channel, Delivery, DeliveryError, DeliveryFault, Event, Message, SignalKind
+from alerts.message import Exhibit
+from tests.alerts.mailserver import Mailbox, mail_server
+from tests.alerts.make import NOON, assessment, leak, mention, message
+from tests.alerts.slackserver import TOKEN, WEBHOOK_PATH, Answer, slack_server
+
+
+@dataclass
+class Rig:
+    """A channel with its server."""
+
+    channel: Channel
+    to: tuple[str, ...]
+    received: Callable[[], list[str]]
+    """Everything that arrived, one text per message, as it came over the wire."""
+    fail_once: Callable[[], None]
+    refuse_for_good: Callable[[], None]
+
+
+@contextmanager
+def email_rig() -> Iterator[Rig]:
+    box = Mailbox()
+    with mail_server(box) as served:
+        options = {"host": "localhost", "port": served.port, "security": "none"}
+        channel = CHANNELS["email"](
+            CHANNELS["email"].Options.model_validate({**options, "from": "a@b.example"})
+        )
+
+        def answer(text: str | None) -> None:
+            box.refuse_data = text
+
+        def texts() -> list[str]:
+            box.refuse_data = None
+            return [
+                "\n".join(
+                    [
+                        *(f"{name}: {value}" for name, value in mail.items()),
+                        *(
+                            mail.get_body((part,)).get_content()  # type: ignore[union-attr]
+                            for part in ("plain", "html")
+                        ),
+                    ]
+                )
+                for mail in box.mails
+            ]
+
+        yield Rig(
+            channel,
+            ("crisis@example.com",),
+            texts,
+            lambda: answer("451 later"),
+            lambda: answer("554 no"),
+        )
+
+
+@contextmanager
+def slack_webhook_rig() -> Iterator[Rig]:
+    with slack_server() as slack:
+        yield slack_rig(slack, {"webhook_url": f"{slack.url}{WEBHOOK_PATH}"}, ())
+
+
+@contextmanager
+def slack_bot_rig() -> Iterator[Rig]:
+    with slack_server() as slack:
+        options = {"bot_token": TOKEN, "base_url": f"{slack.url}/api"}
+        yield slack_rig(slack, options, ("#merk",))
+
+
+def slack_rig(slack, options, to) -> Rig:
+    plugin = CHANNELS["slack"]
+
+    def texts() -> list[str]:
+        return [str(body) for body in slack.posted if body.get("text")]
+
+    return Rig(
+        plugin(plugin.Options.model_validate(options)),
+        to,
+        texts,
+        lambda: slack.answers.append(Answer(503, "busy")),
+        lambda: slack.answers.append(Answer(404, "no_service")),
+    )
+
+
+RIGS = {"email": email_rig, "slack webhook": slack_webhook_rig, "slack bot": slack_bot_rig}
+
+
+@pytest.fixture(params=RIGS)
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    with RIGS[request.param]() as ready:
+        yield ready
+        ready.channel.close()
+
+
+def send(rig: Rig, sent: Message, key: str = "mw-12-opened-abc", thread=None):
+    return rig.channel.send(Delivery(sent, rig.to, key, thread, NOON))
+
+
+def test_every_kind_has_a_rig():
+    assert {name.split()[0] for name in RIGS} == set(CHANNELS)
+
+
+def test_the_table_and_the_classes_agree():
+    for kind, plugin in CHANNELS.items():
+        assert plugin.kind == kind
+        assert plugin.Options.model_fields["kind"].default == kind
+
+
+@pytest.mark.parametrize("kind", list(SignalKind))
+@pytest.mark.parametrize("event", list(Event))
+def test_everything_there_is_to_say_arrives_with_its_key(rig, kind, event):
+    send(rig, message(kind, event))
+
+    (arrived,) = rig.received()
+    assert "mw-12-opened-abc" in arrived
+
+
+def test_a_repeat_carries_the_same_key(rig):
+    send(rig, message())
+    send(rig, message())
+
+    assert ["mw-12-opened-abc" in each for each in rig.received()] == [True, True]
+
+
+def test_what_a_receipt_says_can_be_given_back(rig):
+    first = send(rig, message())
+    second = send(rig, message(event=Event.RESOLVED), "mw-12-resolved", first.thread)
+
+    assert second.thread == first.thread
+
+
+def test_a_passing_failure_may_be_tried_again_and_then_arrives(rig):
+    rig.fail_once()
+    before = len(rig.received())
+    rig.fail_once()
+    with pytest.raises(DeliveryError) as failed:
+        send(rig, message())
+    assert (failed.value.permanent, failed.value.fault) == (False, DeliveryFault.SERVER_ERROR)
+
+    arrived = rig.received()[before:]
+    assert arrived == [] or all("mw-12-opened-abc" in each for each in arrived)
+
+
+def test_a_refusal_for_good_is_permanent(rig):
+    rig.refuse_for_good()
+
+    with pytest.raises(DeliveryError) as failed:
+        send(rig, message())
+
+    assert failed.value.permanent
+
+
+def test_a_check_delivers_nothing(rig):
+    rig.channel.check()
+
+    assert rig.received() == []
+
+
+def test_wrong_addresses_are_named_before_sending(rig):
+    assert rig.channel.problem_with(rig.to) is None
+    assert rig.channel.problem_with(("<not an address>\r\n",)) is not None
+
+
+HOSTILE = (
+    "<!channel> <script>alert(1)</script> <@U012> @here </td></table>\r\nBcc: x@evil.example\r\n\r\n"
+    "{{ 7 * 7 }} {brand} %s <a href='javascript:alert(1)'>x</a> \u202egnp.exe\x00\x1b[31m"
+)
+
+
+def test_nothing_hostile_comes_through_any_channel(rig):
+    sent = message(
+        brand=HOSTILE,
+        exhibits=[
+            Exhibit(
+                mention(HOSTILE, brand=HOSTILE, author=HOSTILE, platform=HOSTILE),
+                assessment(leak=leak()),
+            )
+        ],
+    )
+
+    send(rig, sent)
+
+    (arrived,) = rig.received()
+    html = arrived[arrived.find("<!DOCTYPE") :] if "<!DOCTYPE" in arrived else arrived
+    for markup in ("<script", "<!channel", "<@U012", "</td></table>\r\n", "javascript:alert(1)'>"):
+        assert markup not in html
+    assert "\nBcc:" not in arrived.split("<!DOCTYPE")[0].split("X-Merkwacht-Key")[0]
+    assert "49" not in html.split("7 * 7")[0][-5:]
+    for char in ("\x00", "\x1b", "\u202e"):
+        assert char not in arrived
+
+
+def test_nobody_listening_says_so_and_nothing_more():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    email, slack = CHANNELS["email"], CHANNELS["slack"]
+    deaf = [
+        (
+            email(
+                email.Options.model_validate(
+                    {"host": "127.0.0.1", "port": port, "security": "none", "from": "a@b.example"}
+                )
+            ),
+            ("a@b.example",),
+        ),
+        (
+            slack(
+                slack.Options.model_validate(
+                    {"webhook_url": f"http://127.0.0.1:{port}/services/geheim"}
+                )
+            ),
+            (),
+        ),
+    ]
+    for channel, to in deaf:
+        for attempt in (
+            channel.check,
+            lambda c=channel, t=to: c.send(Delivery(message(), t, "k")),
+        ):
+            with pytest.raises(DeliveryError) as failed:
+                attempt()
+            assert failed.value.fault is DeliveryFault.UNREACHABLE
+            assert "geheim" not in str(failed.value)
