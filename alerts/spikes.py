@@ -51,12 +51,14 @@ class _Profile:
     """Nor one with fewer counts than this above the expected."""
     factor: float
     """Nor one below this multiple of the expected."""
+    usual: int
+    """What this many bursts of the past four weeks equalled is ordinary for this brand."""
 
 
 _PROFILES = {
-    Sensitivity.CALM: _Profile(false_alarms=0.02, least=8, excess=6, factor=2.5),
-    Sensitivity.BALANCED: _Profile(false_alarms=0.1, least=5, excess=4, factor=2.0),
-    Sensitivity.ALERT: _Profile(false_alarms=1.0, least=4, excess=3, factor=1.5),
+    Sensitivity.CALM: _Profile(false_alarms=0.1, least=8, excess=6, factor=2.5, usual=2),
+    Sensitivity.BALANCED: _Profile(false_alarms=1.0, least=5, excess=4, factor=2.0, usual=4),
+    Sensitivity.ALERT: _Profile(false_alarms=5.0, least=4, excess=3, factor=1.5, usual=8),
 }
 
 _VARIATION_HALF_LIFE = 14 * _DAY
@@ -65,10 +67,8 @@ _DISPERSION_INFORMATION = 4.0
 _DISPERSION_SPREAD = 0.24
 """Variance of the dispersion as one busy window shows it: about 6 times its square."""
 _DISPERSION_LEAST = 0.01
-_OVERLAP = 3.0
-"""Overlapping windows of one length are worth about this many separate looks per length."""
-_SCORE_ZERO = -3.0
-"""What chance shows a thousand times a month scores 0."""
+_SCORE_ZERO = -2.0
+"""What chance shows a hundred times a month scores 0."""
 _CLIP = 3.09
 """Counts above this many deviations teach nothing about the usual: one bucket in a thousand."""
 _SILENT_FOR = _DAY
@@ -77,6 +77,11 @@ _WARM_AFTER = 7 * _DAY
 """Until this much covered time the verdict says that it is still warming up."""
 _HOLD = 6 * 3600
 """A spike is over when nothing stood out for this long."""
+_REMEMBER = 28 * _DAY
+_BURSTS = 64
+"""Bursts remembered of that time."""
+_ONSET = 1800
+"""The strength of a burst is what it reached this soon: what an alarm can be compared with."""
 _RELEASE = 100.0
 """A running spike goes on while it is not this many times more ordinary than what rings."""
 _ADOPT_AFTER = _DAY
@@ -215,6 +220,43 @@ class _Look:
         )
 
 
+class _Bursts:
+    """What this series' own bursts are like, so that the ordinary ones of a lively brand stay quiet.
+
+    Only ranks count: one crisis, however large, is one entry and raises no bar by itself.
+    """
+
+    def __init__(self) -> None:
+        self._past: list[list[float]] = []
+        """Start and strength of each burst, oldest first."""
+        self._seen: int | None = None
+
+    def bar(self, at: int, usual: int) -> float:
+        """The strength that ``usual`` bursts of the past four weeks reached, before the present one."""
+        past = self._past[:-1] if self._running(at) else self._past
+        strengths = sorted((s for start, s in past if at - start <= _REMEMBER), reverse=True)
+        return strengths[usual - 1] if len(strengths) >= usual else -math.inf
+
+    def add(self, at: int, strength: float) -> None:
+        """Take in a moment that stands out."""
+        if not self._running(at):
+            self._past = [burst for burst in self._past if at - burst[0] <= _REMEMBER]
+            self._past = [*self._past[1 - _BURSTS :], [at, strength]]
+        elif at - self._past[-1][0] <= _ONSET:
+            self._past[-1][1] = max(self._past[-1][1], strength)
+        self._seen = at
+
+    def _running(self, at: int) -> bool:
+        return self._seen is not None and at - self._seen <= _HOLD
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"past": self._past, "seen": self._seen}
+
+    def load(self, snapshot: Mapping[str, Any]) -> None:
+        self._past = [list(burst) for burst in snapshot["past"]]
+        self._seen = snapshot["seen"]
+
+
 class SpikeDetector:
     """Watches one series of counts and rings once per spike.
 
@@ -245,6 +287,7 @@ class SpikeDetector:
         if seconds >= _WINDOWS[0]:
             self._windows.insert(0, self._own)
         self._hourly = min(self._windows, key=lambda window: abs(window.seconds - 3600))
+        self._bursts = _Bursts()
         self._last: int | None = None
         self._covered = 0
         """Seconds of covered time so far."""
@@ -299,8 +342,6 @@ class SpikeDetector:
         total, mean = window.add(at, value, expected)
         dispersion = window.dispersion + doubt
         looks = len(self._windows) * _MONTH / window.seconds
-        if window.seconds > self._bucket:
-            looks *= _OVERLAP
         odds = surprise(total, mean, dispersion)
         if odds > 0 and window.divides:
             rest, rest_mean = window.without_largest()
@@ -320,8 +361,14 @@ class SpikeDetector:
         if self._since is not None:
             if best.rarity >= bar - math.log10(_RELEASE):
                 self._hot = at
+            if best.rarity >= bar:
+                self._bursts.add(at, best.rarity)
             return False, best
         if best.rarity < bar:
+            return False, best
+        ordinary = self._bursts.bar(at, self._profile.usual)
+        self._bursts.add(at, best.rarity)
+        if best.rarity <= ordinary:
             return False, best
         self._since = best.window.started()
         self._rang = self._hot = at
@@ -365,6 +412,7 @@ class SpikeDetector:
             "since": self._since,
             "rang": self._rang,
             "hot": self._hot,
+            "bursts": self._bursts.snapshot(),
             "season": self._season.snapshot(),
             "own": self._own.snapshot(),
             "windows": [window.snapshot() for window in self._windows],
@@ -395,6 +443,7 @@ class SpikeDetector:
         detector._since = snapshot["since"]
         detector._rang = snapshot["rang"]
         detector._hot = snapshot["hot"]
+        detector._bursts.load(snapshot["bursts"])
         detector._season.load(snapshot["season"])
         detector._own.load(snapshot["own"])
         for window, state in zip(detector._windows, snapshot["windows"], strict=True):
