@@ -38,7 +38,7 @@ _TRUST = 0.5
 _TRUSTED = 6.0
 """The model's probabilities are taken to the power ``_TRUST + words / _TRUSTED``: its opinion about
 one word is a guess, about a sentence it is not."""
-_FLOOR = 1e-4
+_FLOOR = 1e-2
 """Probability of a language that the model does not name among its best."""
 _CANDIDATES = 8
 _LETTERS = 2

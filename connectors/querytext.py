@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 _APOSTROPHES = "’‘‛ʼʹ′´`＇"
@@ -62,7 +63,7 @@ class _CasedFolding(dict[int, str]):
     def __missing__(self, code: int) -> str:
         folded = _FOLDING[code]
         cased = _without_marks(chr(code))
-        if cased.casefold() != folded:
+        if len(cased) != len(folded) or cased.casefold() != folded:
             cased = folded
         self[code] = cased
         return cased
@@ -96,12 +97,14 @@ class Hit(NamedTuple):
 
 _LETTER = r"[^\W_]"
 _TOKEN = re.compile(
-    rf"(?<![\w&])\#(?P<tag>\w+)(?:'{_LETTER}{{1,2}}\b)?"
-    rf"|(?<!\w)@(?P<handle>\w+(?:[.-]\w+)*(?:@\w+(?:[.-]\w+)*)?)(?:'{_LETTER}{{1,2}}\b)?"
+    r"(?<![\w&])\#(?P<tag>\w+)"
+    r"|(?<!\w)@(?P<handle>\w+(?:[.-]\w+){0,8}(?:@\w+(?:[.-]\w+){0,8})?)"
     rf"|(?P<word>{_LETTER}+(?:'{_LETTER}+)*)"
 )
 _PART = re.compile(r"[^\W_]+")
 _SEGMENT = re.compile(r"\w+")
+_SEGMENTS = 18
+"""Parts of a name between dots, hyphens and @ that are looked at: nobody has more."""
 
 Index = dict[str, list[Hit]]
 
@@ -169,13 +172,14 @@ class _Reader:
         index.setdefault(self.folded[key_start : hit.end], []).append(hit)
 
     def _word(self, start: int, end: int) -> None:
-        """A word, and its parts where it holds apostrophes, all on one position."""
-        here = self.position
-        self._add(self.words, Hit(here, here, start, end), start)
-        if "'" in self.folded[start:end]:
-            for part in _PART.finditer(self.folded, start, end):
-                self._add(self.words, Hit(here, here, *part.span()), part.start())
-        self.position += 1
+        """A word; where apostrophes divide it, its parts and the whole as one word over them."""
+        first = self.position
+        for part in _PART.finditer(self.folded, start, end):
+            hit = Hit(self.position, self.position, *part.span())
+            self._add(self.words, hit, part.start())
+            self.position += 1
+        if self.position > first + 1:
+            self._add(self.words, Hit(first, self.position - 1, start, end), start)
 
     def _handle(self, start: int, end: int) -> None:
         """A handle counts as a whole and up to each dot, hyphen or @ in it."""
@@ -239,6 +243,7 @@ def read(text: str) -> Reading:
 def handle_forms(author: str) -> frozenset[str]:
     """The forms under which an author's own name can be asked for with ``@``."""
     name = fold(author).strip().lstrip("@")
-    forms = {name}
-    forms.update(name[: segment.end()] for segment in _SEGMENT.finditer(name))
-    return frozenset(forms - {""})
+    if re.search(r"\s", name):
+        return frozenset()  # a display name, no handle
+    segments = islice(_SEGMENT.finditer(name), _SEGMENTS)
+    return frozenset({name, *(name[: segment.end()] for segment in segments)})
