@@ -43,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
             checkpoint,
             options.output,
             version=options.name,
+            note=options.note,
         )
     return 0
 
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
     parser.add_argument("--seed", type=int, default=0, help="of shuffling (default: 0)")
     parser.add_argument("--name", default=_NAME, help=f"version of the model (default: {_NAME})")
+    parser.add_argument("--note", default="", help="a remark about this run for the model card")
     parser.add_argument(
         "--stage",
         choices=["all", "train", "export"],

@@ -22,8 +22,9 @@ def card(
     figures: Sequence[Figure],
     comparison: Comparison,
     progress: Progress,
+    note: str,
 ) -> str:
-    """The text of ``README.md`` in the model folder."""
+    """The text of ``README.md`` in the model folder; ``note`` says what was special in this run."""
     return _TEXT.format(
         version=config["model_version"],
         layers=config["num_hidden_layers"],
@@ -32,9 +33,12 @@ def card(
         command=_COMMAND,
         data="\n".join(map(_data_row, sources())),
         posts=f"{progress.posts:,}",
+        note=f"\n{note}\n" if note else "",
         minutes=f"{progress.seconds / 60:.0f}",
         heads="\n".join(_head_row(name, head) for name, head in config["heads"].items()),
         figures="\n".join(f"| {f.task} | {f.on} | {f.posts:,} | {f.result} |" for f in figures),
+        ordinary=config["heads"]["leak"]["allowed_per_thousand"],
+        look_alikes=config["heads"]["leak"]["allowed_per_hundred_look_alikes"],
         threshold=config["heads"]["leak"]["threshold"],
         compared=comparison.posts,
         sentiment=f"{100 * comparison.same_sentiment:.1f}",
@@ -84,15 +88,16 @@ Logits; divide by the temperature (fitted on development posts), then softmax (`
 {heads}
 
 `leak` escalates from **{threshold}** on. The threshold was chosen on development posts only: at
-most 3 of 1,000 ordinary development posts reach it, and it is no lower than where F1 is best on
-development leaks against their look-alikes.
+most {ordinary:g} of 1,000 ordinary ones reach it, and at most {look_alikes:g} of 100 that were
+written to look like leaks.
 
 ## Data
 Learned from {posts} posts (repetitions counted) in {minutes} minutes on two CPU threads, starting
 from the same encoder after a first fine-tuning on sentiment (SemEval and XLM-T tweets). One round
 draws from each set as many posts as the table says. Every post whose set has no leak label is
-taken as an ordinary post, no leak. The division of posts follows a hash of their text.
-
+taken as an ordinary post, no leak. The division of posts follows a hash of their text. Word
+embeddings do not learn, and the lower half of the layers only at first.
+{note}
 | set | teaches | posts a round | kept for development / test | terms |
 | --- | --- | --- | --- | --- |
 {data}

@@ -70,7 +70,7 @@ def sources() -> tuple[Source, ...]:
             "leaks",
             "leaks-train",
             _leak,
-            4300,
+            6400,
             0.06,
             0.0,
             "CC0, invented for this project",
@@ -80,7 +80,7 @@ def sources() -> tuple[Source, ...]:
             "brand posts",
             "sentiment-train",
             _brand,
-            1900,
+            2300,
             0.05,
             0.05,
             "CC0, invented for this project",
@@ -91,7 +91,7 @@ def sources() -> tuple[Source, ...]:
             "SemEval tweets",
             "sentiment_en/semeval_pool.jsonl",
             _sentiment,
-            6000,
+            4000,
             0.05,
             0.05,
             "SemEval-2013 to 2016 task A, research terms",
@@ -100,7 +100,7 @@ def sources() -> tuple[Source, ...]:
             "XLM-T tweets",
             "sentiment_multi",
             _sentiment,
-            1000,
+            600,
             0.0,
             0.05,
             "XLM-T (Apache-2.0, terms of the source sets): German, French, Spanish, Italian, "
@@ -139,7 +139,7 @@ def sources() -> tuple[Source, ...]:
             "subtitles",
             "sentiment_nl/subtitles_projected.jsonl",
             _sentiment,
-            500,
+            300,
             0.0,
             0.0,
             "XED, Dutch projections (CC BY 4.0)",
@@ -148,7 +148,7 @@ def sources() -> tuple[Source, ...]:
             "offensive tweets",
             "abuse/offensive_en.jsonl",
             _offensive,
-            2000,
+            1500,
             0.05,
             0.05,
             "OLID as in TweetEval, terms of the source set",
@@ -207,9 +207,7 @@ def side_of(group: str, dev: float, test: float) -> Side:
     return "test" if place < dev + test else "train"
 
 
-def draw(
-    examples: Mapping[str, list[Example]], rng: random.Random, scale: float = 1.0
-) -> list[Example]:
+def draw(examples: Mapping[str, list[Example]], rng: random.Random) -> list[Example]:
     """One round of training: from each set as many examples as its share says, shuffled later."""
     result: list[Example] = []
     for source in sources():
@@ -218,7 +216,7 @@ def draw(
             continue
         if source.balance:
             pool = _balanced(pool, rng)
-        wanted = max(1, round(source.per_round * scale))
+        wanted = source.per_round
         while wanted > 0:
             rng.shuffle(pool)
             result.extend(pool[:wanted])

@@ -26,7 +26,9 @@ log = logging.getLogger(__name__)
 
 FALSE_ALARMS_PER_THOUSAND = 3.0
 """What the threshold allows on development posts; test posts may then stay below five."""
-_COMPARED = 600
+FALSE_ALARMS_PER_HUNDRED_LOOK_ALIKES = 5.0
+"""The same for development posts that were written to look like leaks without being any."""
+_COMPARED = 300
 _LARGEST = 40_000_000
 
 
@@ -43,7 +45,14 @@ class Comparison:
 
 
 def release(
-    base: Path, corpora: Path, own: Path, checkpoint: Path, output: Path, *, version: str
+    base: Path,
+    corpora: Path,
+    own: Path,
+    checkpoint: Path,
+    output: Path,
+    *,
+    version: str,
+    note: str = "",
 ) -> None:
     """Write the model folder: replaces what is there, once everything is ready.
 
@@ -70,7 +79,7 @@ def release(
         for figure in found:
             log.info("%s on %s (%d): %s", figure.task, figure.on, figure.posts, figure.result)
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        text = card(settings, found, comparison, progress)
+        text = card(settings, found, comparison, progress, note)
         (folder / "README.md").write_text(text, encoding="utf-8")
         size = sum(file.stat().st_size for file in folder.iterdir())
         if size > _LARGEST:
@@ -130,9 +139,9 @@ def _write_config(
     escalate = np.array(labels["leak"]) == 1
     threshold = leak_threshold(
         leak[~contrast],
-        leak[escalate],
         leak[contrast & ~escalate],
         per_thousand=FALSE_ALARMS_PER_THOUSAND,
+        per_hundred=FALSE_ALARMS_PER_HUNDRED_LOOK_ALIKES,
     )
     names: dict[str, list[str]] = {
         "sentiment": list(SENTIMENTS),
@@ -160,7 +169,11 @@ def _write_config(
             for name in ("model.onnx", "tokenizer.json")
         },
     }
-    config["heads"]["leak"]["threshold"] = threshold
+    config["heads"]["leak"] |= {
+        "threshold": threshold,
+        "allowed_per_thousand": FALSE_ALARMS_PER_THOUSAND,
+        "allowed_per_hundred_look_alikes": FALSE_ALARMS_PER_HUNDRED_LOOK_ALIKES,
+    }
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     (folder / "config.json").write_text(text, encoding="utf-8")
     return threshold
