@@ -146,7 +146,11 @@ class Season:
 
     def snapshot(self) -> dict[str, Any]:
         """All that was learnt, for :meth:`load`."""
-        return {"level": self._level, "hours": self._hours, "days": self._days}
+        return {
+            "level": list(self._level),
+            "hours": [list(slot) for slot in self._hours],
+            "days": [list(slot) for slot in self._days],
+        }
 
     def load(self, snapshot: Mapping[str, Any]) -> None:
         """Continue where :meth:`snapshot` was taken."""

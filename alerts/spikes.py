@@ -12,14 +12,14 @@ The model in words, with the reasons of the constants, is in ``docs/spikes.md``.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from alerts.season import Season
 from alerts.spikestats import surprise, upper_quantile
+from alerts.usual import CLIP, Usual
 
 SNAPSHOT_VERSION = 1
 
@@ -61,16 +61,8 @@ _PROFILES = {
     Sensitivity.ALERT: _Profile(false_alarms=5.0, least=4, excess=3, factor=1.5, usual=8),
 }
 
-_VARIATION_HALF_LIFE = 14 * _DAY
-_DISPERSION_PRIOR = 0.2
-_DISPERSION_INFORMATION = 4.0
-_DISPERSION_SPREAD = 0.24
-"""Variance of the dispersion as one busy window shows it: about 6 times its square."""
-_DISPERSION_LEAST = 0.01
 _SCORE_ZERO = -2.0
 """What chance shows a hundred times a month scores 0."""
-_CLIP = 3.09
-"""Counts above this many deviations teach nothing about the usual: one bucket in a thousand."""
 _SILENT_FOR = _DAY
 """Nothing rings before this much covered time."""
 _WARM_AFTER = 7 * _DAY
@@ -84,6 +76,10 @@ _ONSET = 1800
 """The strength of a burst is what it reached this soon: what an alarm can be compared with."""
 _RELEASE = 100.0
 """A running spike goes on while it is not this many times more ordinary than what rings."""
+_RIPENING = _DAY // 2
+"""What was learnt is used this long after, so that a slow crisis does not raise its own bar."""
+_RIPE_FROM = 2 * _DAY
+"""Until this much covered time it is used at once: there is nothing else."""
 _ADOPT_AFTER = _DAY
 """A spike that lasts longer begins to be believed as the new level."""
 
@@ -122,7 +118,7 @@ def check_count(value: float) -> None:
 
 
 class _Window:
-    """The newest sums of one time scale, and how much such sums vary beyond Poisson.
+    """The newest sums of one time scale.
 
     A window is kept in at most a dozen blocks: its start moves a block at a time.
     """
@@ -135,12 +131,6 @@ class _Window:
         """Whether it has parts, of which no single one may ring."""
         self._blocks: list[list[float]] = []
         """Index, value and expected value of each block, oldest first."""
-        self._variation = [0.0, 0.0, 0.0]
-        """Excess squares, squared means, and windows seen, all with forgetting."""
-        self._share = bucket / self.seconds
-        self._keep = 0.5 ** (bucket / _VARIATION_HALF_LIFE)
-        self.dispersion = _DISPERSION_PRIOR
-        """Relative variance of the rate over such a window, shrunk to a prior."""
 
     def add(self, at: int, value: float, expected: float) -> tuple[float, float]:
         """Take in a covered bucket; gives the window's sum and expected sum."""
@@ -169,36 +159,11 @@ class _Window:
         """Start of the oldest block that counts, seconds since 1970."""
         return int(self._blocks[0][0]) * self.block
 
-    def _estimate(self) -> float:
-        excess, squares, windows = self._variation
-        if squares <= 0:
-            return _DISPERSION_PRIOR
-        mean = math.sqrt(squares * self._share / windows)
-        seen = windows / ((2 + 1 / mean) / (mean * mean) + _DISPERSION_SPREAD)
-        information = _DISPERSION_INFORMATION + seen
-        blend = _DISPERSION_INFORMATION * _DISPERSION_PRIOR + seen * max(0.0, excess / squares)
-        return max(_DISPERSION_LEAST, blend / information)
+    def snapshot(self) -> list[list[float]]:
+        return [list(block) for block in self._blocks]
 
-    def learn(self, total: float, mean: float, dispersion: float) -> None:
-        """Take an ordinary window into how much they vary; what stands out counts clipped."""
-        clipped = total
-        if total > mean + 1:
-            clipped = min(total, upper_quantile(mean, dispersion, _CLIP))
-        excess, squares, windows = self._variation
-        self._variation = [
-            excess * self._keep + (clipped - mean) ** 2 - mean,
-            squares * self._keep + mean * mean,
-            windows * self._keep + self._share,
-        ]
-        self.dispersion = self._estimate()
-
-    def snapshot(self) -> dict[str, Any]:
-        return {"blocks": self._blocks, "variation": self._variation}
-
-    def load(self, snapshot: Mapping[str, Any]) -> None:
-        self._blocks = [list(block) for block in snapshot["blocks"]]
-        self._variation = list(snapshot["variation"])
-        self.dispersion = self._estimate()
+    def load(self, snapshot: Sequence[Sequence[float]]) -> None:
+        self._blocks = [list(block) for block in snapshot]
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,13 +245,11 @@ class SpikeDetector:
         self._timezone = timezone
         self._sensitivity = sensitivity
         self._profile = _PROFILES[sensitivity]
-        self._season = Season(seconds, timezone)
-        self._own = _Window(seconds, seconds)
         lengths = [length for length in _WINDOWS if length > 1.5 * seconds]
-        self._windows = [_Window(length, seconds) for length in lengths]
-        if seconds >= _WINDOWS[0]:
-            self._windows.insert(0, self._own)
-        self._hourly = min(self._windows, key=lambda window: abs(window.seconds - 3600))
+        self._windows = [_Window(length, seconds) for length in [seconds, *lengths]]
+        self._first = 0 if seconds >= _WINDOWS[0] else 1
+        """The shortest window that may ring: a shorter bucket cannot by itself."""
+        self._learning = self._usual = self._ripening = self._blank()
         self._bursts = _Bursts()
         self._last: int | None = None
         self._covered = 0
@@ -297,6 +260,10 @@ class SpikeDetector:
         """When the present spike rang."""
         self._hot: int | None = None
         """When it last stood out."""
+
+    def _blank(self) -> Usual:
+        scales = [window.seconds for window in self._windows]
+        return Usual(self._bucket, self._timezone, scales)
 
     def advance(self, at: datetime, value: float, *, covered: bool = True) -> SpikeVerdict:
         """Take in the next bucket.
@@ -312,23 +279,44 @@ class SpikeDetector:
         """
         moment = self._moment(at)
         check_count(value)
+        self._ripen(moment)
         self._last = moment
-        hourly, daily = self._hourly.dispersion, self._windows[-1].dispersion
-        expected, doubt = self._season.expect(moment, hourly, daily)
-        ordinary = self._own.dispersion + doubt
+        expected, doubt = self._usual.expect(moment)
+        ordinary = self._usual.variations[0].dispersion + doubt
         if not covered:
             return self._verdict(moment, value, expected, ordinary, None, alert=False)
-        looks = [self._look(window, moment, value, expected, doubt) for window in self._windows]
-        alert, best = self._judge(moment, looks)
+        looks = [
+            self._look(window, variation.dispersion + doubt, moment, value, expected)
+            for window, variation in zip(self._windows, self._usual.variations, strict=True)
+        ]
+        alert, best = self._judge(moment, looks[self._first :])
         if self._rang is None or moment - self._rang >= _ADOPT_AFTER:
-            usual = min(value, upper_quantile(expected, ordinary, _CLIP))
-            self._season.learn(usual)
-            if self._own is not self._windows[0]:
-                self._own.learn(value, expected, ordinary)
-            for look in looks:
-                look.window.learn(look.value, look.expected, look.dispersion)
+            self._learn(moment, min(value, upper_quantile(expected, ordinary, CLIP)), looks)
         self._covered += self._bucket
         return self._verdict(moment, value, expected, ordinary, best, alert=alert)
+
+    def _ripen(self, moment: int) -> None:
+        """Begin to use what was learnt long enough ago."""
+        if self._covered < _RIPE_FROM or self._last is None:
+            return
+        if self._usual is self._learning:
+            self._usual = self._copy()
+            self._ripening = self._copy()
+        elif moment // _RIPENING != self._last // _RIPENING:
+            self._usual = self._ripening
+            self._ripening = self._copy()
+
+    def _copy(self) -> Usual:
+        usual = self._blank()
+        usual.load(self._learning.snapshot())
+        return usual
+
+    def _learn(self, moment: int, value: float, looks: Sequence[_Look]) -> None:
+        if self._learning is not self._usual:
+            self._learning.expect(moment)
+        self._learning.learn(
+            value, [(look.value, look.expected, look.dispersion) for look in looks]
+        )
 
     def _moment(self, at: datetime) -> int:
         if at.tzinfo is None:
@@ -338,10 +326,11 @@ class SpikeDetector:
             raise ValueError(f"the bucket {at} is not later than the one before")
         return moment
 
-    def _look(self, window: _Window, at: int, value: float, expected: float, doubt: float) -> _Look:
+    def _look(
+        self, window: _Window, dispersion: float, at: int, value: float, expected: float
+    ) -> _Look:
         total, mean = window.add(at, value, expected)
-        dispersion = window.dispersion + doubt
-        looks = len(self._windows) * _MONTH / window.seconds
+        looks = (len(self._windows) - self._first) * _MONTH / window.seconds
         odds = surprise(total, mean, dispersion)
         if odds > 0 and window.divides:
             rest, rest_mean = window.without_largest()
@@ -390,7 +379,7 @@ class SpikeDetector:
             at=datetime.fromtimestamp(at, UTC),
             value=value,
             expected=expected,
-            upper=upper_quantile(expected, dispersion, _CLIP),
+            upper=upper_quantile(expected, dispersion, CLIP),
             score=rarity / (rarity + middle),
             alert=alert,
             warming_up=self._covered < _WARM_AFTER,
@@ -413,8 +402,9 @@ class SpikeDetector:
             "rang": self._rang,
             "hot": self._hot,
             "bursts": self._bursts.snapshot(),
-            "season": self._season.snapshot(),
-            "own": self._own.snapshot(),
+            "learning": self._learning.snapshot(),
+            "ripening": None if self._ripening is self._learning else self._ripening.snapshot(),
+            "usual": None if self._usual is self._learning else self._usual.snapshot(),
             "windows": [window.snapshot() for window in self._windows],
         }
 
@@ -444,8 +434,11 @@ class SpikeDetector:
         detector._rang = snapshot["rang"]
         detector._hot = snapshot["hot"]
         detector._bursts.load(snapshot["bursts"])
-        detector._season.load(snapshot["season"])
-        detector._own.load(snapshot["own"])
+        detector._learning.load(snapshot["learning"])
+        if snapshot["usual"] is not None:
+            detector._usual, detector._ripening = detector._blank(), detector._blank()
+            detector._usual.load(snapshot["usual"])
+            detector._ripening.load(snapshot["ripening"])
         for window, state in zip(detector._windows, snapshot["windows"], strict=True):
             window.load(state)
         return detector
