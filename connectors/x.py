@@ -46,6 +46,9 @@ from connectors.plaintext import clean, language_tag, one_line
 _REACH = timedelta(days=7) - timedelta(minutes=5)
 """How far back recent search looks: seven days, less what clocks may differ by."""
 
+_ID_EPOCH = datetime(2010, 11, 4, 1, 42, 54, 657_000, tzinfo=UTC)
+"""Ids count milliseconds from here, in all but their lowest 22 bits."""
+
 _LEAST_LOOK_BACK = timedelta(minutes=2)
 """X refuses to search from a moment that is not yet past for it."""
 
@@ -268,7 +271,8 @@ class XConnector:
     def _unread(self, search: str, span: _Span) -> str:
         """Say how much is left unread by X's own count, which reads no posts; or nothing."""
         try:
-            body = self._api.get_recent_tweets_count(search, **_bounds(span))
+            below = replace(span, until=span.oldest or span.until)
+            body = self._api.get_recent_tweets_count(search, **_bounds(below))
         except (ConnectorError, ValueError):
             return ""
         meta = body.get("meta") if isinstance(body, dict) else None
@@ -444,7 +448,7 @@ def _post(item: Mapping[str, Any], authors: Mapping[str, Mapping[str, Any]]) -> 
         id=ident,
         # X writes &, < and > as entities, also in JSON.
         text=clean(html.unescape(text)),
-        published_at=_moment(item["created_at"]),
+        published_at=_moment(item.get("created_at"), ident),
         # Without the handle: an address must not carry the author's name past the pseudonym.
         url=f"https://x.com/i/web/status/{ident}",
         author=author.get("username") or (str(author_id) if author_id else None),
@@ -468,7 +472,10 @@ def _authors(includes: Any) -> dict[str, Mapping[str, Any]]:
     }
 
 
-def _moment(text: str) -> datetime:
+def _moment(text: Any, ident: str) -> datetime:
+    """Give the time of a post; its id holds it too, to the millisecond."""
+    if text is None:
+        return _ID_EPOCH + timedelta(milliseconds=int(ident) >> 22)
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("a time without zone")
