@@ -153,7 +153,9 @@ def find_all(detectors: Iterable[Detector], text: str) -> tuple[Finding, ...]:
 
 def words(*alternatives: str) -> re.Pattern[str]:
     """Compile a case-insensitive pattern that finds any of ``alternatives`` as whole words."""
-    return re.compile(r"(?<![^\W_])(?:" + "|".join(alternatives) + r")(?![^\W_])", re.IGNORECASE)
+    return re.compile(
+        r"(?<![^\W_])(?<!@)(?:" + "|".join(alternatives) + r")(?![^\W_])", re.IGNORECASE
+    )
 
 
 def around(text: str, start: int, end: int, *, before: int = 60, after: int = 40) -> str:

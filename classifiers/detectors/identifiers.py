@@ -95,7 +95,7 @@ def _is_btw(value: str) -> bool:
 
 _BRANDS = re.compile(
     r"4\d{12}(?:\d{3}){0,2}|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}|3[47]\d{13}"
-    r"|3(?:0[0-5]|[68]\d)\d{11}|6(?:011|5\d\d)\d{12}|(?:5018|5020|5038|6304|6759|676[1-3]|6703)\d{8,15}"
+    r"|35(?:2[89]|[3-8]\d)\d{12}|3(?:0[0-5]|[68]\d)\d{11}|6(?:011|5\d\d)\d{12}|(?:5018|5020|5038|6304|6759|676[1-3]|6703)\d{8,15}"
 )
 _FEW_DIGITS = 3
 """A number of so few different digits is a test number, such as 4000 0000 0000 0002."""
@@ -130,11 +130,9 @@ _PHONE = re.compile(
 
 
 def _is_phone(value: str) -> bool:
-    digits = re.sub(r"^(?:\+|00)(?=3[12])", "", value.lstrip("+"))
-    if digits.startswith(("31", "32")) and not value.startswith("0"):
-        return len(digits.replace("0", "", 1)) >= 8 and 9 <= len(digits) <= 12  # noqa: PLR2004
-    mobile = value.startswith("06")
-    return value.startswith("0") and len(value) in ({10} if mobile else {9, 10})
+    national = re.sub(r"^(?:\+|00)3[12]0?", "0", value)
+    lengths = {10} if national.startswith("06") else {9, 10}
+    return national.startswith("0") and len(national) in lengths
 
 
 def detectors() -> list[IdentifierDetector]:
@@ -308,6 +306,7 @@ def _phone() -> IdentifierDetector:
             "bel haar op 06-12345678",
             "mw. De Roo, +31 6 12345678",
             "(030) 555 5555",
+            "haar nummer: 0031612345678",
             "meneer Pas: 0470 12 34 56",
         ),
         must_not_match=("bel 112", "order 1234567890", "06-1234567", "2025-11-22 09:30"),

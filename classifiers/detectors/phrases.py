@@ -30,7 +30,7 @@ _LED = re.compile(r"(?:[:=]|\b(?:is|nu|now|was|wordt))\s{0,3}[\"']?$", re.IGNORE
 _TOKEN = re.compile(r"""[^\s"'<>(),;`|]{1,80}""")
 _QUOTED = re.compile(r"""["']([^"'\n]{4,40})["']""")
 _CODE = re.compile(
-    r"(?<![\d.,€$£-])(?:\d{4,6}[#*]?|\d(?:[ -]\d){3,5}[#*]?|\d{3,5}[#*])(?![\d%€]|[.,:]\d|-\d)"
+    r"(?<![\w.,€$£-])(?:\d{4,6}[#*]?|\d(?:[ -]\d){3,5}[#*]?|\d{3,5}[#*])(?![\d%€]|[.,:]\d|-\d)"
 )
 _COUNTED = re.compile(
     r"""\s?(?:euros?|eur|dollars?|pounds?|mensen|man|people|uur|u\b|hours?|jaar|years?|stuks|keer|times|
@@ -52,6 +52,8 @@ _NO_PASSWORD = re.compile(
         ryzen|nieuws|radio|npo|rtl|sbs|formule|formula|euro|ek|wk|act|step|part|deel|fase|phase|
         e-?mail|foutcode|error|fout|room|kamer|track|day|dag|level|type|model|team|u)[-_ ]?\d+\w{0,2}!?$
       | [A-Z]{1,2}-?\d{2,6}$ | \d{1,2}(?:st|nd|rd|th|e|de|ste)\b
+      | \d{1,4}%?[-./][a-z][a-z-]*$ | [^/]*/[^/]*/ | [a-z]{2,12}-\d{1,2}[a-z]?$
+      | [A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$ | [0-9a-f]{8}-[0-9a-f]{4}- | [\w-]+(?:\.[\w-]+){2,}
       | [\w-]{2,}\.(?:nl|be|com|org|net|eu|co|io|uk)\b
     )""",
     re.IGNORECASE | re.VERBOSE,
@@ -111,8 +113,13 @@ def looks_like_password(value: str, *, strict: bool = False) -> bool:
         value: one token of a text, without closing punctuation.
         strict: far from a tell-tale word: must also hold upper case or a sign within.
     """
+    if _NO_PASSWORD.match(value):
+        return False
+    name, colon, password = value.partition(":")
+    if name and colon:  # user:password in one word
+        return looks_like_password(password, strict=strict)
     letters = sum(c.isalpha() for c in value)
-    if len(value) < _LEAST_PASSWORD or letters < _LEAST_LETTERS or _NO_PASSWORD.match(value):
+    if len(value) < _LEAST_PASSWORD or letters < _LEAST_LETTERS:
         return False
     if noise.is_placeholder(value) or not any(c.isdigit() for c in value):
         return False
@@ -189,7 +196,9 @@ class PhraseDetector:
         if quoted and phrase.direct and looks_like_password(quoted[1].replace(" ", "-")):
             return quoted.start(1), quoted.end(1), phrase.direct
         strict = phrase.value == "strict"
-        for token in _TOKEN.finditer(text, at, min(len(text), at + phrase.window)):
+        paragraph = text.find("\n\n", at, at + phrase.window)
+        limit = paragraph if paragraph >= 0 else min(len(text), at + phrase.window)
+        for token in _TOKEN.finditer(text, at, limit):
             whole = _TOKEN.match(text, token.start())  # the window may end within it
             value = (whole or token)[0].rstrip(".:?")
             start, end = token.start(), token.start() + len(value)
