@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import smtplib
+import socket
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -136,7 +138,7 @@ class EmailChannel:
             smtp: smtplib.SMTP = smtplib.SMTP_SSL(
                 options.host,
                 options.port,
-                local_hostname=self._hostname,
+                local_hostname=self._hostname or _own_name(),
                 timeout=options.timeout_seconds,
                 context=self._tls(),
             )
@@ -144,7 +146,7 @@ class EmailChannel:
             smtp = smtplib.SMTP(
                 options.host,
                 options.port,
-                local_hostname=self._hostname,
+                local_hostname=self._hostname or _own_name(),
                 timeout=options.timeout_seconds,
             )
         try:
@@ -280,6 +282,13 @@ def _quit(smtp: smtplib.SMTP) -> None:
         if smtp.sock is not None:
             smtp.sock.settimeout(_QUIT_TIMEOUT_SECONDS)
         smtp.quit()
+
+
+@cache
+def _own_name() -> str:
+    """This machine's full name, looked up once: without a resolver that takes long."""
+    name = socket.getfqdn()
+    return name if "." in name else "[127.0.0.1]"
 
 
 def _is_loopback(host: str) -> bool:

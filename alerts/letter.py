@@ -8,6 +8,7 @@ given, and nothing untrusted reaches a header with a line break in it.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -30,6 +31,7 @@ _COLOURS: Mapping[Severity, str] = {
     Severity.CRITICAL: "#b3142b",
 }
 _RESOLVED_COLOUR = "#1f7a4d"
+_MESSAGE_ID = re.compile(r"<[\x21-\x3b\x3d\x3f-\x7e]{1,250}>")
 
 
 def parse_address(text: str) -> Address:
@@ -72,10 +74,10 @@ def build_mail(
     mail["Message-ID"] = _message_id(delivery.key, sender.domain)
     if delivery.created_at is not None:
         mail["Date"] = delivery.created_at
-    first = (delivery.thread or {}).get("message_id")
-    if isinstance(first, str) and first != mail["Message-ID"]:
-        mail["In-Reply-To"] = one_line(first)
-        mail["References"] = one_line(first)
+    first = str((delivery.thread or {}).get("message_id", ""))
+    if _MESSAGE_ID.fullmatch(first) and first != mail["Message-ID"]:
+        mail["In-Reply-To"] = first
+        mail["References"] = first
     mail["Auto-Submitted"] = "auto-generated"
     # Keeps Exchange from answering with an out-of-office notice.
     mail["X-Auto-Response-Suppress"] = "All"
@@ -136,7 +138,6 @@ def _shown(sample: Sample, message: Message) -> dict[str, Any]:
     return {
         "line": sample_line(sample, message),
         "text": sample.text,
-        "paragraphs": sample.text.split("\n"),
         "url": sample.url,
     }
 

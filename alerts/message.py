@@ -24,7 +24,7 @@ from pydantic import TypeAdapter
 
 from alerts.base import Event, Incident, Message, Reason, Sample, Severity, Signal, SignalKind
 from alerts.incidents import SPIKES, gravest
-from alerts.plain import one_line, plain, shorten
+from alerts.plain import one_line
 from alerts.words import Words, words
 from classifiers.base import Assessment, LeakCategory, SentimentLabel
 from classifiers.masking import excerpt
@@ -270,7 +270,11 @@ class _Scene:
         return one_line(str(self.facts.get("source", "")), 60)
 
     def _deadline(self) -> str:
-        return self.words.clock(self.incident.opened_at + STATEMENT_WITHIN, self.zone)
+        """By when the first statement is due; what came in after that moment shows it has passed."""
+        due = self.incident.opened_at + STATEMENT_WITHIN
+        if self.incident.last_signal_at > due:
+            return self.words.text("label.deadline.passed")
+        return self.words.text("label.deadline.by", time=self.words.clock(due, self.zone))
 
     def _observed_sentence(self) -> list[str]:
         observed, expected = self._counts()
@@ -436,7 +440,7 @@ def _sample(scene: _Scene, exhibit: Exhibit, keep_handles: Collection[str]) -> S
         post.text, findings, limit=EXCERPT_LIMIT, keep_handles=keep_handles, language=scene.language
     )
     return Sample(
-        text=shorten(plain(text), EXCERPT_LIMIT),
+        text=one_line(text, EXCERPT_LIMIT),
         platform=one_line(post.platform, 40),
         author=_author(exhibit.mention, scene.words),
         published_at=post.published_at.astimezone(UTC),

@@ -1,15 +1,23 @@
 """The e-mail channel against real SMTP servers."""
 
 import socket
+from email import message_from_bytes
+from email.policy import default
 from email.utils import parsedate_to_datetime
+from html.parser import HTMLParser
+from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from alerts.base import DeliveryError, DeliveryFault, Event, Severity, SignalKind
 from alerts.email import EmailChannel, EmailOptions
+from alerts.letter import build_mail, parse_address
+from alerts.message import Exhibit
 from tests.alerts.mailserver import PASSWORD, USER, Mailbox, mail_server
-from tests.alerts.make import NOON, delivery, message
+from tests.alerts.make import NOON, delivery, mention, message
 
 SENDER = "Merkwacht Zonnehoek <merkwacht@example.com>"
 
@@ -336,6 +344,82 @@ def test_no_line_of_a_mail_is_longer_than_mail_allows(mailbox):
 
     raw = mailbox.mails[0].as_bytes()
     assert max(len(line) for line in raw.splitlines()) < 998
+
+
+HEADERS = [
+    "From",
+    "To",
+    "Subject",
+    "Message-ID",
+    "Date",
+    "Auto-Submitted",
+    "X-Auto-Response-Suppress",
+    "X-Merkwacht-Key",
+    "X-Merkwacht-Incident",
+    "X-Merkwacht-Event",
+    "Importance",
+    "X-Priority",
+    "MIME-Version",
+    "Content-Type",
+    "Content-Language",
+]
+
+hostile = st.text(max_size=60) | st.sampled_from(
+    [
+        "Zonnehoek\r\nBcc: all@evil.example",
+        "a\n\n<script>alert(1)</script>",
+        "\u2028X: y",
+        "=?utf-8?q?=0D=0ABcc=3A_a=40b?=",
+        "</title></style><img src=x onerror=alert(1)>",
+        "{{ 7 * 7 }}{% raw %}",
+        '" onmouseover="alert(1)',
+    ]
+)
+
+
+@settings(max_examples=40)
+@given(hostile, hostile, hostile, hostile)
+def test_no_text_adds_a_header_or_a_tag(brand, post, key, thread):
+    sent = message(
+        brand=brand,
+        exhibits=[Exhibit(mention(post, brand=brand, author=brand), None)],
+        link="https://merkwacht.example.com/",
+    )
+    wire = build_mail(
+        delivery(sent, key=key, thread={"message_id": thread}),
+        parse_address(SENDER),
+        [parse_address("crisis@example.com")],
+    ).as_bytes()
+
+    mail = message_from_bytes(wire, policy=default)
+    assert mail.keys() == HEADERS
+    html = mail.get_body(("html",)).get_content()
+    tags = Tags()
+    tags.feed(html)
+    assert tags.found <= ALLOWED_TAGS
+    assert not any(name.startswith("on") for name in tags.attributes)
+    assert {urlsplit(link).scheme for link in tags.links} <= {"https"}
+
+
+ALLOWED_TAGS = {
+    *("html", "head", "meta", "title", "style", "body", "div", "table", "tr", "td"),
+    *("h1", "h2", "p", "a", "span", "br"),
+}
+
+
+class Tags(HTMLParser):
+    """What an HTML reader makes of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+        self.attributes: set[str] = set()
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.links += [value or "" for name, value in attrs if name in {"href", "src"}]
 
 
 def test_a_mail_without_a_moment_leaves_the_date_to_the_server(mailbox):

@@ -123,6 +123,24 @@ def test_a_crisis_tells_counts_against_expected_and_when_to_speak():
     assert shown.more_samples == 63
 
 
+def test_once_the_hour_has_passed_the_statement_is_due_at_once():
+    running = incident(SignalKind.VOLUME_SPIKE, opened_at=NOON, last_signal_at=NOON + minutes(61))
+
+    shown = compose(
+        running,
+        Event.CONTINUES,
+        Reason.CONTINUES,
+        signals=[],
+        exhibits=[],
+        total_mentions=0,
+        language="nl",
+        timezone=AMSTERDAM,
+    )
+
+    assert "13:00" not in " ".join(shown.actions)
+    assert "nu meteen" in " ".join(shown.actions)
+
+
 def test_of_a_lasting_crisis_the_latest_figures_are_told_and_the_first_moment_kept():
     first = signal(SignalKind.VOLUME_SPIKE, facts=SPIKE_FACTS, severity=Severity.HIGH)
     last = signal(
