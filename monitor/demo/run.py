@@ -56,6 +56,7 @@ def run(
     output: Path | None = None,
     *,
     exit_at_end: bool = False,
+    skip: timedelta = timedelta(0),
     span: timedelta = WEEK,
     out: Console | None = None,
     err: Console | None = None,
@@ -66,7 +67,8 @@ def run(
         output: folder for database, configuration and mails; ``./demo-output`` if not given. It is
             emptied if an earlier demo made it, and refused if it holds anything else.
         exit_at_end: end after the tables instead of waiting for Ctrl-C.
-        span: how much of the week to replay, in whole steps.
+        skip: how much of the week is over when the daemon starts, in whole steps.
+        span: how much of it to replay, in whole steps.
         out: for the tables; standard output if not given.
         err: for progress and messages; standard error if not given.
 
@@ -79,7 +81,8 @@ def run(
     err = err or Console(stderr=True)
     try:
         with contextlib.ExitStack() as open_things:
-            stage = open_things.enter_context(_set_up(make_fresh(output or DEFAULT_OUTPUT)))
+            folder = make_fresh(output or DEFAULT_OUTPUT)
+            stage = open_things.enter_context(_set_up(folder, skip))
             failures = _perform(stage, span, out, err)
             open_things.close()
             _tell_where(stage, err)
@@ -95,11 +98,11 @@ def run(
 
 
 @contextlib.contextmanager
-def _set_up(folder: Path) -> Iterator[_Stage]:
+def _set_up(folder: Path, skip: timedelta) -> Iterator[_Stage]:
     """The outside world, and the daemon as ``merkwacht run`` builds it from the file we write."""
     stream = load_stream()
     first = stream.posts[0].published_at.astimezone(ZoneInfo(TIMEZONE))
-    clock = MovedClock(first.replace(hour=0, minute=0, second=0, microsecond=0))
+    clock = MovedClock(first.replace(hour=0, minute=0, second=0, microsecond=0) + skip)
     with SourceServer(stream, clock.now) as world, Mailbox(folder / "mails", TIMEZONE) as mailbox:
         settings = folder / "config.toml"
         write_settings(
@@ -172,7 +175,7 @@ def _show_mails(stage: _Stage, mails: Sequence[KeptMail], now: datetime, board: 
         )
     stage.mailbox.grade({number: severity.word for number, severity in severities.items()})
     for (incident, subject), receivers in grouped.items():
-        board.alert(now, severities.get(incident or ""), subject, receivers)
+        board.alert(now, severities.get(incident or ""), subject, sorted(receivers))
 
 
 def _tell_where(stage: _Stage, err: Console) -> None:
