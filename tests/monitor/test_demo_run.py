@@ -78,7 +78,8 @@ def test_every_mention_of_the_first_hours_is_stored_once(stream: Stream, tmp_pat
         assert read_moments(store) == [
             post.published_at
             for post in stream.posts
-            if post.published_at <= MIDNIGHT + hours and query.match(post.text, author=post.author)
+            if post.published_at <= MIDNIGHT + timedelta(hours=8)
+            and query.match(post.text, author=post.author)
         ]
     finally:
         store.close()
