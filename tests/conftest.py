@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from monitor.log import set_up
 from tests.fakes import FakeClock
+
+
+@pytest.fixture(autouse=True)
+def _quiet_log() -> None:
+    set_up(level="error", style="text")
 
 
 @pytest.fixture
