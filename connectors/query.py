@@ -90,7 +90,12 @@ class Query:
     @cached_property
     def _needles(self) -> tuple[str, ...]:
         """A text that holds none of these cannot match."""
-        return tuple(_needles(self.plan) or ())
+        needles = sorted(_needles(self.plan) or (), key=len)
+        return tuple(
+            needle
+            for index, needle in enumerate(needles)
+            if not any(shorter in needle for shorter in needles[:index])
+        )
 
     @cached_property
     def _asks_author(self) -> bool:

@@ -6,6 +6,7 @@ import pickle
 import re
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 
 import pytest
 from hypothesis import given, reject, settings
@@ -727,3 +728,38 @@ def test_what_does_not_fit_on_x_is_dropped_from_the_exclusions_first() -> None:
     assert any("too long for X" in text for text in search.widened)
     with pytest.raises(XQueryError, match="at least 9 characters, 8 are allowed"):
         query.compile_x(8)
+
+
+# --- the documentation -----------------------------------------------------------------------------
+
+
+def documented() -> list[tuple[str, str, str]]:
+    """(query, keyword, text) of every example in docs/queries.md."""
+    page = (Path(__file__).parents[2] / "docs" / "queries.md").read_text(encoding="utf-8")
+    examples = []
+    for block in re.findall(r"```example\n(.*?)```", page, re.DOTALL):
+        query = ""
+        for line in block.splitlines():
+            keyword, text = line[:8].strip(), line[8:]
+            if keyword == "query":
+                query = text
+            elif keyword:
+                examples.append((query, keyword, text))
+            elif text:
+                query += "\n" + text
+    return examples
+
+
+def test_the_documentation_has_examples_of_every_kind() -> None:
+    assert {keyword for _, keyword, _ in documented()} == {"finds", "not", "error", "x"}
+
+
+@pytest.mark.parametrize(("query", "keyword", "text"), documented())
+def test_every_example_of_the_documentation_is_true(query: str, keyword: str, text: str) -> None:
+    if keyword == "error":
+        with pytest.raises(QuerySyntaxError):
+            Query.parse(text)
+    elif keyword == "x":
+        assert Query.parse(query).compile_x() == text
+    else:
+        assert matches(query, text) is (keyword == "finds")
