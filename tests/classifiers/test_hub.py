@@ -51,7 +51,7 @@ def test_scores_are_probabilities_and_other_heads_stay_empty(tiny: HubModel) -> 
     (answer,) = tiny.predict(["goed"])
     assert answer.sentiment is not None
     assert sum(answer.sentiment.values()) == pytest.approx(1.0)
-    assert answer.leak is answer.category is answer.abuse is None
+    assert [answer.leak, answer.category, answer.abuse] == [None, None, None]
 
 
 def test_a_text_scores_the_same_alone_and_among_others(tiny: HubModel) -> None:
