@@ -24,9 +24,9 @@ from monitor.tables import WAITING, DecisionRow, NotificationRow, ThreadRow
 PROBE_PAUSE = timedelta(seconds=30)
 """A lane that waits is tried again this soon when there is something new to say."""
 
-PROMPT_ATTEMPTS = 3
+PROMPT_ATTEMPTS = 5
 """An attempt that died with its process is repeated at once up to this often; after that it may be
-the message that kills, and it waits as a failed one does."""
+the message that kills, and it waits as a failed one does and lets those behind it pass."""
 
 PENDING, DELIVERED, DEAD = "pending", "delivered", "dead"
 
@@ -142,6 +142,7 @@ class Outbox:
             due: datetime | None = now
             if row.attempts > PROMPT_ATTEMPTS:
                 due = next_attempt(row.attempts, None, row.created_at, now, jitter=0)
+                row.aside = True
             row.next_attempt_at = min(row.next_attempt_at, due or now)
         return len(rows)
 
