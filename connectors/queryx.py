@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from connectors.querysyntax import Near, Node, Not, Or, Pattern, Term, TermKind
@@ -54,12 +55,16 @@ _Part = _Leaf | _All | _Any
 
 @dataclass
 class _Compiler:
-    """None as a part means: everything (nothing that X could be told)."""
+    """Turns a tree into parts. None as a part means: everything, nothing that X could be told.
+
+    When approximate, a part of an OR that would be everything is replaced by what X can find of it.
+    """
 
     approximate: bool
     widened: dict[str, None] = field(default_factory=dict)
     missed: dict[str, None] = field(default_factory=dict)
-    blocking: dict[str, None] = field(default_factory=dict)
+    blocking: list[str] = field(default_factory=list)
+    """Terms that became everything, in the order met."""
 
     def part(self, node: Node) -> _Part | None:
         if isinstance(node, Term):
@@ -70,8 +75,11 @@ class _Compiler:
             return self.any_of(node)
         if isinstance(node, Near):
             self.note(f"{node}: the distance is checked here, X only looks for all of it")
-        parts = node.operands if isinstance(node, Near) else node.children
-        return _all_of([self.part(part) for part in parts])
+        children = node.operands if isinstance(node, Near) else node.children
+        part = _all_of([self.part(child) for child in children])
+        if self.approximate and not _finds(part):
+            return _all_of([part, *(self.stem(child) for child in children)])
+        return part
 
     def term(self, term: Term) -> _Part | None:
         if term.exact:
@@ -79,32 +87,36 @@ class _Compiler:
         if all(word.literal for word in term.words):
             return _searched(term)
         self.note(f"{term}: wildcards are checked here, X has none")
-        if len(term.words) == 1:
-            self.blocking[str(term)] = None
-            return self.stem(term) if self.approximate else None
         runs: list[list[str]] = [[]]
-        for word in term.words:
-            if word.literal:
-                runs[-1].append(word.text)
-            elif runs[-1]:
-                runs.append([])
-        parts = [_phrase(run) for run in runs if run]
-        if not parts:
-            self.blocking[str(term)] = None
-        return _all_of(list(parts))
+        if term.kind is TermKind.WORDS:
+            for word in term.words:
+                if word.literal:
+                    runs[-1].append(word.text)
+                elif runs[-1]:
+                    runs.append([])
+        part = _all_of([_phrase(run) for run in runs if run])
+        if part is None:
+            self.blocking.append(str(term))
+        return part
 
-    def stem(self, term: Term) -> _Part | None:
+    def stem(self, node: Node) -> _Part | None:
         """The word itself for ``word*``: part of what the wildcard finds."""
-        stem = term.words[0].text.strip("*")
-        if re.search(r"[*?]", stem):
+        if not isinstance(node, Term) or len(node.words) > 1:
             return None
-        self.missed[str(term)] = None
-        return _searched(replace(term, words=(Pattern(stem, stem),)))
+        stem = node.words[0].text.strip("*")
+        if stem == node.words[0].text or re.search(r"[*?]", stem):
+            return None
+        self.missed[str(node)] = None
+        return _searched(replace(node, words=(Pattern(stem, stem),)))
 
     def exclusion(self, node: Not) -> _Part | None:
         """An exclusion may only be told to X where X excludes no more than we do."""
         term = node.child
-        if not isinstance(term, Term) or term.exact or not all(w.literal for w in term.words):
+        if (
+            not isinstance(term, Term)
+            or term.exact
+            or not all(word.literal and "'" not in word.text for word in term.words)
+        ):
             self.note(f"{node}: left out on X, checked here")
             return None
         if term.kind is TermKind.HANDLE:
@@ -115,22 +127,21 @@ class _Compiler:
         return _Leaf(_quoted([word.text for word in term.words]), negative=True)
 
     def any_of(self, node: Or) -> _Part | None:
-        parts: list[_Part] = []
+        found: dict[_Part, None] = {}
         for child in node.children:
             before = len(self.blocking)
             part = self.part(child)
-            if part is not None and _has_positive(part):
-                parts.append(part)
-            elif not self.approximate or len(self.blocking) == before:
+            if self.approximate and not _finds(part) and len(self.blocking) > before:
+                self.missed.update(dict.fromkeys(self.blocking[before:]))
+                part = self.stem(child)
+                if part is None:
+                    continue
+            if part is None or not _finds(part):
                 return None
-            else:
-                self.missed.update(dict.fromkeys(list(self.blocking)[before:]))
-        if not parts:
+            found.update(dict.fromkeys(part.parts if isinstance(part, _Any) else (part,)))
+        if not found:
             return None
-        flat: dict[_Part, None] = {}
-        for part in parts:
-            flat.update(dict.fromkeys(part.parts if isinstance(part, _Any) else (part,)))
-        return _Any(tuple(flat)) if len(flat) > 1 else next(iter(flat))
+        return _Any(tuple(found)) if len(found) > 1 else next(iter(found))
 
     def note(self, text: str) -> None:
         self.widened[text] = None
@@ -169,7 +180,7 @@ def _quoted(words: list[str]) -> str:
     return f'"{text}"'
 
 
-def _all_of(parts: list[_Part | None]) -> _Part | None:
+def _all_of(parts: Sequence[_Part | None]) -> _Part | None:
     flat: dict[_Part, None] = {}
     for part in parts:
         if part is not None:
@@ -179,10 +190,22 @@ def _all_of(parts: list[_Part | None]) -> _Part | None:
     return _All(tuple(flat)) if len(flat) > 1 else next(iter(flat))
 
 
-def _has_positive(part: _Part) -> bool:
+def _finds(part: _Part | None) -> bool:
+    """Whether ``part`` looks for something, rather than only exclude."""
+    if part is None:
+        return False
     if isinstance(part, _Leaf):
         return not part.negative
-    return any(_has_positive(child) for child in part.parts)
+    return any(_finds(child) for child in part.parts)
+
+
+def _without_exclusions(part: _Part) -> _Part | None:
+    if isinstance(part, _Leaf):
+        return None if part.negative else part
+    parts = [_without_exclusions(child) for child in part.parts]
+    if isinstance(part, _All):
+        return _all_of(parts)
+    return _Any(tuple(child for child in parts if child is not None))
 
 
 def _written(part: _Part, *, nested: bool = False) -> str:
@@ -195,10 +218,16 @@ def _written(part: _Part, *, nested: bool = False) -> str:
 
 def search_x(plan: Node, max_length: int, *, approximate: bool) -> XSearch:
     """Widen ``plan`` to a search on X: see :meth:`connectors.query.Query.search_x`."""
-    compiler = _Compiler(approximate=approximate)
+    compiler = _Compiler(approximate=False)
     part = compiler.part(plan)
-    if part is None or not _has_positive(part):
-        terms = ", ".join(compiler.blocking) or "it"
+    refused = compiler.blocking
+    if approximate and not _finds(part):
+        compiler = _Compiler(approximate=True)
+        part = compiler.part(plan)
+        if part is None:
+            part = compiler.stem(plan)
+    if part is None or not _finds(part):
+        terms = ", ".join(dict.fromkeys(refused)) or "this"
         raise XQueryError(
             f"X cannot search for {terms}: it has no wildcards. Add a plain word that every such "
             "post holds, write the spellings out with OR, or allow an approximate search"
@@ -207,7 +236,7 @@ def search_x(plan: Node, max_length: int, *, approximate: bool) -> XSearch:
         expression = _written(shorter)
         if len(expression) <= max_length:
             if reason:
-                compiler.note(reason)
+                compiler.note(f"too long for X, checked here: {reason}")
             return XSearch(expression, tuple(compiler.widened), tuple(compiler.missed))
     raise XQueryError(
         f"the search on X needs at least {len(expression)} characters, {max_length} are allowed: "
@@ -215,28 +244,26 @@ def search_x(plan: Node, max_length: int, *, approximate: bool) -> XSearch:
     )
 
 
-def _shortened(part: _Part) -> list[tuple[_Part, str]]:
-    """``part`` and ever shorter, ever wider versions of it, each with what was given up."""
-    versions: list[tuple[_Part, str]] = [(part, "")]
-    if isinstance(part, _All):
-        parts = list(part.parts)
-        dropped = []
-        negatives = [child for child in parts if not _has_positive(child)]
-        positives = sorted(
-            (child for child in parts if _has_positive(child)),
-            key=lambda child: len(_written(child)),
-        )
-        for victim in [*reversed(negatives), *reversed(positives[1:])]:
-            parts.remove(victim)
-            dropped.append(_written(victim))
-            rest = _All(tuple(parts)) if len(parts) > 1 else parts[0]
-            versions.append((rest, f"too long for X, checked here: {', '.join(dropped)}"))
-    return versions
+def _shortened(part: _Part) -> Iterator[tuple[_Part, str]]:
+    """``part`` and ever shorter, ever wider versions of it, each with what was given up.
+
+    Exclusions go first, the last one first; then the longest parts of an AND.
+    """
+    yield part, ""
+    dropped: list[str] = []
+    parts = list(part.parts) if isinstance(part, _All) else [part]
+    for victim in [child for child in reversed(parts) if not _finds(child)]:
+        parts.remove(victim)
+        dropped.append(_written(victim))
+        yield _joined(parts), ", ".join(dropped)
+    parts = [rest for child in parts if (rest := _without_exclusions(child)) is not None]
+    yield _joined(parts), "all exclusions"
+    while len(parts) > 1:
+        victim = max(parts, key=lambda child: len(_written(child)))
+        parts.remove(victim)
+        dropped.append(_written(victim))
+        yield _joined(parts), ", ".join(dropped)
 
 
-def explain_x(search: XSearch) -> str:
-    """The search for people: the expression, then what X leaves to us."""
-    lines = [search.expression]
-    lines.extend(f"  wider: {text}" for text in search.widened)
-    lines.extend(f"  not searched on X: {text}" for text in search.missed)
-    return "\n".join(lines)
+def _joined(parts: list[_Part]) -> _Part:
+    return _All(tuple(parts)) if len(parts) > 1 else parts[0]

@@ -715,6 +715,13 @@ def test_what_x_cannot_search_for_is_refused_or_named() -> None:
     search = query.search_x(approximate=True)
     assert search.expression == "zonnepas OR zonnehoek"
     assert search.missed == ("zonnehoek*",)
+    recall = Query.parse("(zonnehoek* OR zonne?pas) hummus*").search_x(approximate=True)
+    assert recall.expression == "zonnehoek"
+    assert recall.missed == ("zonnehoek*", "zonne?pas")
+    assert Query.parse("zonnehoek*").compile_x(approximate=True) == "zonnehoek"
+    assert Query.parse("zonnehoek* app*").compile_x(approximate=True) == "zonnehoek app"
+    complete = Query.parse("zonnehoek hummus*").search_x(approximate=True)
+    assert (complete.expression, complete.missed) == ("zonnehoek", ())
     with pytest.raises(XQueryError, match=r"zonne\?hoek"):
         Query.parse("zonne?hoek").compile_x(approximate=True)
 
@@ -726,6 +733,9 @@ def test_what_does_not_fit_on_x_is_dropped_from_the_exclusions_first() -> None:
     search = query.search_x(12)
     assert search.expression == "zonnehoek"
     assert any("too long for X" in text for text in search.widened)
+    either = Query.parse("(zonnehoek -tuin) OR (zonnepas -terras)")
+    assert either.compile_x() == "(zonnehoek -tuin) OR (zonnepas -terras)"
+    assert either.compile_x(30) == "zonnehoek OR zonnepas"
     with pytest.raises(XQueryError, match="at least 9 characters, 8 are allowed"):
         query.compile_x(8)
 
