@@ -26,6 +26,7 @@ _COLOURS = {
 }
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _DAYS = 7
+_IN_TIME = timedelta(minutes=30)
 _NAMES = {kind: kind.value.replace("_", " ") for kind in SignalKind}
 
 
@@ -69,7 +70,7 @@ class Board:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None, complete_style="yellow", finished_style="green"),
-            TextColumn("{task.fields[counters]}", style="bright_black"),
+            TextColumn("{task.fields[counters]}", style="dim"),
             TimeElapsedColumn(),
             console=console,
             expand=True,
@@ -114,10 +115,10 @@ class Board:
     ) -> None:
         """One line for a message that went out."""
         line = Text.assemble(
-            (self.moment(at), "bright_black"),
+            (self.moment(at), "dim"),
             ("  ● " if speaks_unicode(self._console) else "  * ", _colour(severity)),
             subject,
-            ("  > " + ", ".join(to), "bright_black"),
+            ("  > " + ", ".join(to), "dim"),
         )
         self._print(line, shorten=True)
 
@@ -162,8 +163,8 @@ def escalation_table(escalations: Sequence[Escalation], console: Console, zone: 
             fit(
                 Text.assemble(
                     escalation.title,
-                    (f"\nwhy:  {escalation.why}", "bright_black"),
-                    (f"\ntold: {_told(escalation)}", "bright_black"),
+                    (f"\nwhy:  {escalation.why}", "dim"),
+                    (f"\ntold: {_told(escalation)}\n", "dim"),
                 ),
                 console,
                 shorten=False,
@@ -176,19 +177,18 @@ def verdict_table(verdict: Verdict, console: Console, seconds: float) -> Table:
     """How that compares with what was hidden in the week."""
     table = _table("Against what was hidden in the week", console)
     table.show_header = False
-    table.add_column(no_wrap=True, style="bright_black")
+    table.add_column(no_wrap=True, style="dim")
     table.add_column()
-    leaks = len(verdict.leaks_found) + len(verdict.leaks_missed)
-    threats = len(verdict.threats_found) + len(verdict.threats_missed)
-    table.add_row("leaks escalated", _score(len(verdict.leaks_found), leaks, verdict.leaks_missed))
-    table.add_row(
-        "threats and abuse", _score(len(verdict.threats_found), threats, verdict.threats_missed)
-    )
-    table.add_row("hijacked account", "noticed" if verdict.hijack_found else "missed")
+    table.add_row("leaks escalated", _score(verdict.leaks_found, verdict.leaks_missed))
+    table.add_row("threats and abuse", _score(verdict.threats_found, verdict.threats_missed))
+    table.add_row("hijacked account", Text("noticed") if verdict.hijack_found else Text("missed"))
     table.add_row("crisis noticed", _after(verdict.crisis_after))
-    table.add_row("false alarms", str(len(verdict.false_alarms)))
-    table.add_row("namesakes alerted", f"{len(verdict.homonyms)} (must be 0)")
-    table.add_row("time it took", f"{seconds:.0f} s for the week")
+    table.add_row("false alarms", Text(f"{len(verdict.false_alarms)} incidents"))
+    table.add_row(
+        "namesakes alerted",
+        Text(f"{len(verdict.homonyms)} (must be 0)", "red" if verdict.homonyms else "green"),
+    )
+    table.add_row("time it took", Text(f"{seconds:.0f} s for the week"))
     return table
 
 
@@ -230,7 +230,7 @@ def week_strip(
         "\n",
         *marks,
         "\n",
-        (days.rstrip(), "bright_black"),
+        (days.rstrip(), "dim"),
         no_wrap=True,
     )
 
@@ -240,7 +240,7 @@ def _table(title: str, console: Console) -> Table:
         title=title,
         title_justify="left",
         title_style="bold",
-        header_style="bright_black",
+        header_style="dim",
         box=box.SIMPLE_HEAD if speaks_unicode(console) else box.ASCII2,
         pad_edge=False,
         show_lines=not speaks_unicode(console),
@@ -260,11 +260,15 @@ def _colour(severity: Severity | None) -> str:
     return _COLOURS[severity] if severity else "default"
 
 
-def _score(found: int, total: int, missed: frozenset[str]) -> str:
-    return f"{found}/{total}" + (f" (missed {', '.join(sorted(missed))})" if missed else "")
+def _score(found: frozenset[str], missed: frozenset[str]) -> Text:
+    text = f"{len(found)}/{len(found | missed)}"
+    if missed:
+        return Text(f"{text} (missed {', '.join(sorted(missed))})", "yellow" if found else "red")
+    return Text(text, "green")
 
 
-def _after(pause: timedelta | None) -> str:
+def _after(pause: timedelta | None) -> Text:
     if pause is None:
-        return "no"
-    return f"after {round(pause.total_seconds() / 60)} minutes"
+        return Text("no", "red")
+    minutes = round(pause.total_seconds() / 60)
+    return Text(f"after {minutes} minutes", "green" if pause <= _IN_TIME else "yellow")
