@@ -12,6 +12,7 @@ import calendar
 import hashlib
 import io
 import json
+import re
 import resource
 import signal
 import struct
@@ -26,6 +27,11 @@ from connectors.plaintext import clean, from_html, language_tag, one_line, web_u
 
 _LONGEST_ID = 400
 _LONGEST_AUTHOR = 200
+_LONGEST_ENTITY = 1_000
+_ENTITY = re.compile(
+    rb"<!ENTITY\s{1,9}[\w.-]{1,80}\s{1,9}"
+    rb"""(?:"((?:[^"&]|&#){0,1001}&?)|'((?:[^'&]|&#){0,1001}&?))"""
+)
 _READABLE_TYPES = frozenset({"", "text/plain", "text/html", "application/xhtml+xml"})
 
 
@@ -70,6 +76,8 @@ def read_feed(body: bytes, headers: Mapping[str, str], *, url: str, host: str, m
         host: of the configured address, to tell ids of different publishers apart.
         most: entries to read.
     """
+    if _multiplies(body):
+        return Feed(problem="declares entities that multiply, as only hostile documents do")
     import feedparser  # noqa: PLC0415 - the worker process alone needs it
 
     # As a stream: given bare text, feedparser would take it for a file name or an address.
@@ -101,6 +109,17 @@ def fingerprint(*parts: str) -> str:
     """Sixteen hexadecimal digits that stand for ``parts``."""
     joined = "\0".join(part.strip() for part in parts).encode("utf-8", "surrogatepass")
     return hashlib.blake2b(joined, digest_size=8).hexdigest()
+
+
+def _multiplies(body: bytes) -> bool:
+    """Whether the head declares entities made of entities, or long ones: XML bombs.
+
+    The parser would survive them too, after some seconds.
+    """
+    root = re.search(rb"<\w", body)
+    head = body[: root.start()] if root else body
+    values = (found[1] or found[2] or b"" for found in _ENTITY.finditer(head))
+    return any(len(value) > _LONGEST_ENTITY or value.endswith(b"&") for value in values)
 
 
 def _looks_like(body: bytes, headers: Mapping[str, str], *, cut_off: bool) -> str:

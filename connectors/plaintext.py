@@ -16,7 +16,7 @@ _UNWANTED = re.compile(
     "|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"  # control characters
 )
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{1,8})*")
-_HIDDEN = frozenset({"script", "style", "template", "head", "iframe", "object", "noscript"})
+_HIDDEN = frozenset({"script", "style", "template"})
 _BREAKING = frozenset(
     {"address", "article", "aside", "blockquote", "br", "dd", "div", "dl", "dt", "figcaption"}
     | {"figure", "footer", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main"}

@@ -361,18 +361,30 @@ def test_an_external_entity_is_not_fetched(poller: Poller) -> None:
         assert not other.requests
 
 
-def test_entities_that_multiply_are_bounded_in_time_and_memory(context: Context) -> None:
-    worker = FeedWorker(seconds=20)
-    try:
-        lines = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
-        doctype = f'<!DOCTYPE rss [<!ENTITY a0 "lol">{lines}]><rss '.encode()
-        body = feed(item(guid="urn:1", title="XX")).replace(b"<rss ", doctype, 1)
-        got = worker.read(
-            body.replace(b"XX", b"&a11;"), {}, url="http://h/", host="h", most=10, where="here"
-        )
-        assert sum(len(entry.text) for entry in got.entries) < 100_000
-    finally:
-        worker.close()
+@pytest.mark.parametrize(
+    "entities",
+    [
+        '<!ENTITY a "ha"><!ENTITY b "&a;&a;">',
+        "<!ENTITY a 'ha'>\n<!ENTITY b '&a;&a;'>",
+        f'<!ENTITY a "{"x" * 50_000}">',
+    ],
+    ids=["nested", "single quotes", "long"],
+)
+def test_entities_that_multiply_are_refused(poller: Poller, entities: str) -> None:
+    body = feed(item(guid="urn:1", title="XX")).replace(b"XX", b"&a;" * 10_000)
+    doctype = f"<!DOCTYPE rss [{entities}]><rss ".encode()
+    poller.server.answer = Reply(body=body.replace(b"<rss ", doctype, 1))
+    error = poller.fault()
+    assert error.fault is SourceFault.BAD_RESPONSE
+    assert "entities that multiply" in str(error)
+
+
+def test_a_harmless_entity_of_ones_own_is_read(poller: Poller) -> None:
+    body = feed(item(guid="urn:1", title="Caf XX")).replace(b" XX", b"&eacute;")
+    [post] = poller.posts(
+        body.replace(b"<rss ", b'<!DOCTYPE rss [\n<!ENTITY eacute "&#233;">\n]>\n<rss ', 1)
+    )
+    assert post.text == "Café"
 
 
 @pytest.mark.parametrize(
