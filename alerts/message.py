@@ -27,7 +27,6 @@ from alerts.incidents import SPIKES, gravest
 from alerts.plain import one_line
 from alerts.words import Words, words
 from classifiers.base import Assessment, LeakCategory, SentimentLabel
-from classifiers.masking import excerpt
 from connectors.base import Mention
 
 SAMPLES = 3
@@ -430,6 +429,9 @@ def _reactions(exhibit: Exhibit) -> tuple[int, int, int]:
 
 
 def _sample(scene: _Scene, exhibit: Exhibit, keep_handles: Collection[str]) -> Sample:
+    # Imported here: its many patterns take longer to compile than a configuration to check.
+    from classifiers.masking import excerpt  # noqa: PLC0415 - lazy
+
     post = exhibit.mention.post
     assessment = exhibit.assessment
     findings = assessment.leak.findings if assessment else ()
