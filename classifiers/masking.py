@@ -113,6 +113,9 @@ _KEY_ENTROPY = 3.0
 _BLANKLESS = re.compile(r"\S{1,400}")
 _QUOTED = re.compile(r"""["'][^"'\n]{3,80}["']""")
 _DIGITS = re.compile(r"(?<![\w.,])\d(?:[ -]?\d){2,7}[#*]?(?!\w)")
+_READ_ANYWAY = 20_000
+"""An excerpt is made of this many characters and twenty times its length, not of a megabyte."""
+_CUT = 500
 _TOLD_BY_NAME = 60
 """How far after a tell-tale word a value without a connector is still hidden."""
 _HANDLE = re.compile(r"(?<![\w@/.])@([A-Za-z0-9_](?:[\w.-]{0,62}\w)?(?:@[\w-]+(?:\.[\w-]+)+)?)")
@@ -192,9 +195,13 @@ def excerpt(
     """
     if limit < 1:
         raise ValueError(f"an excerpt of {limit} characters cannot be made; 1 or more, please")
-    line = " ".join(mask(text, findings, keep_handles=keep_handles, language=language).split())
+    read = text[: limit * 20 + _READ_ANYWAY]
+    hidden = mask(read, findings, keep_handles=keep_handles, language=language)
+    if len(read) < len(text):  # a value cut in two at the end must not show its first half
+        hidden = hidden[:-_CUT]
+    line = " ".join(hidden.split())
     if len(line) <= limit:
-        return line
+        return line if len(read) == len(text) else f"{line[: limit - 1]}…"
     cut = line[: limit - 1]
     if not line[limit - 1].isspace() and " " in cut:
         cut = cut[: cut.rindex(" ")]

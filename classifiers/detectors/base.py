@@ -129,14 +129,17 @@ MOST_FINDINGS = 500
 """Of a text with more evidence than this, the surest is kept: a list of everything helps nobody."""
 
 
+HEAD, TAIL = 80_000, 20_000
+"""Characters at the start and the end of a text that are looked at; no real post is longer."""
+
+
 def find_all(detectors: Iterable[Detector], text: str) -> tuple[Finding, ...]:
     """Run ``detectors`` over ``text``; findings in order of place, one per span and category.
 
     Where findings of one category overlap, the surest stays, of equals the longest: a key that
     three rules know is one key.
     """
-    folded = fold(text)
-    found = [finding for detector in detectors for finding in detector.find(folded.text)]
+    found = _found(tuple(detectors), text)
     found.sort(key=lambda f: (-rank(f.confidence), f.start - f.end, f.start, f.detector))
     kept: list[Finding] = []
     for finding in found[:MOST_FINDINGS]:
@@ -148,7 +151,22 @@ def find_all(detectors: Iterable[Detector], text: str) -> tuple[Finding, ...]:
         ):
             kept.append(finding)
     kept.sort(key=lambda f: (f.start, f.end, f.detector))
-    return tuple(folded.original(finding) for finding in kept)
+    return tuple(kept)
+
+
+def _found(detectors: Sequence[Detector], text: str) -> list[Finding]:
+    """Return every finding with offsets into ``text``."""
+    starts = (
+        {0: text} if len(text) <= HEAD + TAIL else {0: text[:HEAD], len(text) - TAIL: text[-TAIL:]}
+    )
+    found: list[Finding] = []
+    for start, part in starts.items():
+        folded = fold(part)
+        for detector in detectors:
+            for finding in detector.find(folded.text):
+                placed = folded.original(finding)
+                found.append(replace(placed, start=placed.start + start, end=placed.end + start))
+    return found
 
 
 def words(*alternatives: str) -> re.Pattern[str]:

@@ -196,3 +196,12 @@ def test_an_excerpt_never_cuts_through_a_label():
 def test_an_excerpt_of_nothing_is_refused():
     with pytest.raises(ValueError, match="1 or more"):
         excerpt("x", (), 0)
+
+
+def test_an_excerpt_of_a_gigantic_post_hides_what_its_reading_cuts_in_two():
+    text = "\n" * 25_590 + "NL79VEEN0967322618 " * 50_000
+
+    short = excerpt(text, (), 280)
+
+    assert "0967" not in short
+    assert len(short) <= 280

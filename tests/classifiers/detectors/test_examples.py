@@ -99,3 +99,11 @@ def test_a_hostile_text_costs_bounded_time(name):
 def test_the_version_of_the_rules_is_short_and_stable():
     assert rules_version() == rules_version()
     assert re.fullmatch(r"[0-9a-f]{8}", rules_version())
+
+
+def test_a_secret_at_the_end_of_a_gigantic_post_is_found_at_its_place():
+    text = "la " * 200_000 + "kluiscode is 4471"
+
+    (found,) = find_all(DETECTORS, text)
+
+    assert text[found.start : found.end] == "4471"
