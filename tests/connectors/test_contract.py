@@ -70,7 +70,7 @@ def test_every_option_is_explained_with_its_default(kind: str) -> None:
 @pytest.mark.parametrize("kind", CONNECTORS)
 def test_an_unknown_option_is_refused(kind: str) -> None:
     with pytest.raises(ValueError, match="Extra inputs"):
-        CONNECTORS[kind].Options(no_such_option=1)
+        CONNECTORS[kind].Options.model_validate({"no_such_option": 1})
 
 
 # --- over HTTP ------------------------------------------------------------------------------------
