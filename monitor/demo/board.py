@@ -243,8 +243,6 @@ def _table(title: str, console: Console) -> Table:
         header_style="dim",
         box=box.SIMPLE_HEAD if speaks_unicode(console) else box.ASCII2,
         pad_edge=False,
-        show_lines=not speaks_unicode(console),
-        expand=False,
     )
 
 

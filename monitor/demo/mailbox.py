@@ -165,18 +165,23 @@ class Mailbox:
         return f"<!doctype html>{meta}{markup[:at]}{strip}{markup[at:]}"
 
     def _write_index(self) -> None:
-        days: dict[str, list[KeptMail]] = {}
-        for mail in self.mails:
-            local = mail.sent_at.astimezone(self._zone) if mail.sent_at else None
-            days.setdefault(f"{local:%A %-d %B %Y}" if local else "No date", []).append(mail)
         page = _TEMPLATES.get_template("index.html").render(
-            days=days,
+            days=self._by_day(),
             total=len(self.mails),
             severities=self._severities,
             zone=self._zone,
             policy=_POLICY,
         )
         self.index.write_text(page, encoding="utf-8")
+
+    def _by_day(self) -> dict[str, list[list[KeptMail]]]:
+        """The mails of each day; those that say the same at the same moment together."""
+        days: dict[str, dict[tuple[object, ...], list[KeptMail]]] = {}
+        for mail in self.mails:
+            local = mail.sent_at.astimezone(self._zone) if mail.sent_at else None
+            day = days.setdefault(f"{local:%A %-d %B %Y}" if local else "No date", {})
+            day.setdefault((mail.sent_at, mail.subject, mail.incident), []).append(mail)
+        return {day: list(groups.values()) for day, groups in days.items()}
 
 
 class _LoopbackController(Controller):  # type: ignore[misc] # aiosmtpd has no types
