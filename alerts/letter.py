@@ -47,7 +47,7 @@ def parse_address(text: str) -> Address:
     try:
         if at and user and domain and not odd:
             return Address(
-                display_name=one_line(name.strip().strip('"'), 100),
+                display_name=_header(name.strip().strip('"'), 100),
                 username=user,
                 domain=domain.encode("idna").decode("ascii"),
             )
@@ -70,7 +70,7 @@ def build_mail(
     mail["To"] = recipients
     if reply_to is not None:
         mail["Reply-To"] = parse_address(reply_to)
-    mail["Subject"] = one_line(heading(message))
+    mail["Subject"] = _header(heading(message))
     mail["Message-ID"] = _message_id(delivery.key, sender.domain)
     if delivery.created_at is not None:
         mail["Date"] = delivery.created_at
@@ -81,7 +81,7 @@ def build_mail(
     mail["Auto-Submitted"] = "auto-generated"
     # Keeps Exchange from answering with an out-of-office notice.
     mail["X-Auto-Response-Suppress"] = "All"
-    mail["X-Merkwacht-Key"] = one_line(delivery.key)
+    mail["X-Merkwacht-Key"] = _header(delivery.key)
     mail["X-Merkwacht-Incident"] = str(message.incident_id)
     mail["X-Merkwacht-Event"] = message.event.value
     if message.severity is Severity.CRITICAL and message.event is not Event.RESOLVED:
@@ -160,6 +160,14 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+
+
+def _header(text: str, limit: int = 200) -> str:
+    """Text fit for a header: one line, and nothing that a mail library would decode into more.
+
+    The standard library decodes ``=?utf-8?q?…?=`` in a value that it is given, line breaks included.
+    """
+    return one_line(text, limit).replace("=?", "= ?")
 
 
 def _message_id(key: str, domain: str) -> str:
