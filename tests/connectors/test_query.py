@@ -177,6 +177,7 @@ def test_a_handle_finds_what_its_account_wrote() -> None:
         ("aa NOT NOT bb", "aa bb", "aa"),
         ("-bb aa", "aa", "aa bb"),
         ("aa NOT bb OR cc", "cc bb", "aa bb"),
+        ("aa (NOT bb OR cccc)", "aa", "aa bb"),
         ("aa NEAR/1 bb", "bb aa", "aa x bb"),
         ("aa NEAR/2 bb", "aa x bb", "aa x y bb"),
         ("aa NEAR/2 bb", "bb, x: aa!", "aa"),

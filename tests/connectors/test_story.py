@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -111,3 +113,22 @@ def test_a_hostile_text_takes_no_longer_than_its_length() -> None:
         started = time.process_time()
         story_key(text)
         assert time.process_time() - started < 2, text[:8]
+
+
+def test_the_demo_stream_is_grouped_without_false_merges() -> None:
+    folder = Path(__file__).parents[2] / "monitor" / "demo" / "data"
+    answers = json.loads((folder / "answers.json").read_text(encoding="utf-8"))
+    lines = (folder / "mentions.jsonl").read_text(encoding="utf-8").splitlines()
+    keys = {post["id"]: story_key(post["text"]) for post in map(json.loads, lines)}
+    group_of = {}
+    found = copies = 0
+    for group in answers["near_duplicate_groups"]:
+        original = group["original"]
+        group_of.update(dict.fromkeys([original, *group["copies"]], group["group"]))
+        copies += len(group["copies"])
+        found += sum(keys[copy] == keys[original] for copy in group["copies"])
+    assert found >= 0.9 * copies
+    stories: dict[str, set[str]] = {}
+    for post, key in keys.items():
+        stories.setdefault(key, set()).add(group_of.get(post, post))
+    assert [story for story in stories.values() if len(story) > 1] == []
