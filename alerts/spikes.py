@@ -155,9 +155,15 @@ class _Window:
         rest = [block for block in self._blocks if block is not largest]
         return sum(block[1] for block in rest), sum(block[2] for block in rest)
 
-    def started(self) -> int:
-        """Start of the oldest block that counts, seconds since 1970."""
-        return int(self._blocks[0][0]) * self.block
+    def rose(self) -> int:
+        """Start, in seconds since 1970, of the newest part of the window with the most excess."""
+        best = excess = 0.0
+        start = self._blocks[-1][0]
+        for index, value, expected in reversed(self._blocks):
+            excess += value - expected
+            if excess > best:
+                best, start = excess, index
+        return int(start) * self.block
 
     def snapshot(self) -> list[list[float]]:
         return [list(block) for block in self._blocks]
@@ -279,7 +285,6 @@ class SpikeDetector:
         """
         moment = self._moment(at)
         check_count(value)
-        self._ripen(moment)
         self._last = moment
         expected, doubt = self._usual.expect(moment)
         ordinary = self._usual.variations[0].dispersion + doubt
@@ -293,16 +298,17 @@ class SpikeDetector:
         if self._rang is None or moment - self._rang >= _ADOPT_AFTER:
             self._learn(moment, min(value, upper_quantile(expected, ordinary, CLIP)), looks)
         self._covered += self._bucket
+        self._ripen()
         return self._verdict(moment, value, expected, ordinary, best, alert=alert)
 
-    def _ripen(self, moment: int) -> None:
+    def _ripen(self) -> None:
         """Begin to use what was learnt long enough ago."""
-        if self._covered < _RIPE_FROM or self._last is None:
+        if self._covered < _RIPE_FROM:
             return
         if self._usual is self._learning:
             self._usual = self._copy()
             self._ripening = self._copy()
-        elif moment // _RIPENING != self._last // _RIPENING:
+        elif self._covered % _RIPENING < self._bucket:
             self._usual = self._ripening
             self._ripening = self._copy()
 
@@ -314,9 +320,8 @@ class SpikeDetector:
     def _learn(self, moment: int, value: float, looks: Sequence[_Look]) -> None:
         if self._learning is not self._usual:
             self._learning.expect(moment)
-        self._learning.learn(
-            value, [(look.value, look.expected, look.dispersion) for look in looks]
-        )
+        sums = [(look.value, look.expected, look.dispersion) for look in looks]
+        self._learning.learn(value, sums)
 
     def _moment(self, at: datetime) -> int:
         if at.tzinfo is None:
@@ -335,7 +340,7 @@ class SpikeDetector:
         if odds > 0 and window.divides:
             rest, rest_mean = window.without_largest()
             odds = min(odds, 2 * surprise(rest, rest_mean, dispersion) if rest_mean > 0 else 0.0)
-        rarity = odds - math.log10(looks)
+        rarity = odds - math.log10(looks) if odds > 0 else -math.inf
         return _Look(window, total, mean, dispersion, rarity)
 
     def _judge(self, at: int, looks: list[_Look]) -> tuple[bool, _Look]:
@@ -359,7 +364,7 @@ class SpikeDetector:
         self._bursts.add(at, best.rarity)
         if best.rarity <= ordinary:
             return False, best
-        self._since = best.window.started()
+        self._since = best.window.rose()
         self._rang = self._hot = at
         return True, best
 

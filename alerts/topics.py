@@ -39,8 +39,8 @@ _UNSEEN = 0.1
 """Weight of the possibility that a word never seen is used by chance."""
 _MATURE = 100
 """Mentions that must have been read before anything is new."""
-_HOLD = 12 * 3600
-"""A topic is over when nothing stood out for this long."""
+_HOLD = 24 * 3600
+"""A topic is over when nothing stood out for this long: a night is no end."""
 _MONTH = 30 * 86400.0
 _SCORE_ZERO = -2.0
 

@@ -1,0 +1,367 @@
+"""The spike detector as the daemon and the table command use it."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alerts.spikes import Sensitivity, SpikeDetector, SpikeVerdict
+from alerts.spikestats import surprise, upper_quantile
+
+MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+QUARTER = timedelta(minutes=15)
+
+
+def feed(
+    counts: Iterable[float],
+    *,
+    bucket: timedelta = HOUR,
+    start: datetime = MONDAY,
+    **options: object,
+) -> list[SpikeVerdict]:
+    detector = SpikeDetector(bucket=bucket, **options)  # type: ignore[arg-type]
+    return [detector.advance(start + bucket * i, count) for i, count in enumerate(counts)]
+
+
+def poisson(random_: random.Random, mean: float) -> int:
+    if mean > 50:
+        return max(0, round(random_.gauss(mean, math.sqrt(mean))))
+    limit, product, count = math.exp(-mean), random_.random(), 0
+    while product > limit:
+        product *= random_.random()
+        count += 1
+    return count
+
+
+def days(
+    rate: float, length: int, seed: int, *, per_day: int = 24, dispersion: float = 0.0
+) -> list[int]:
+    """Counts with nights, weekends and, when asked, an over-dispersed rate."""
+    random_ = random.Random(seed)  # noqa: S311 - repeatable on purpose
+    counts = []
+    for index in range(length * per_day):
+        hour = index % per_day * 24 / per_day
+        shape = 1 + 0.8 * math.sin(2 * math.pi * (hour - 9) / 24)
+        weekend = 0.6 if index // per_day % 7 >= 5 else 1.0
+        mood = random_.gammavariate(1 / dispersion, dispersion) if dispersion else 1.0
+        counts.append(poisson(random_, rate * shape * weekend * mood))
+    return counts
+
+
+def rings(verdicts: Sequence[SpikeVerdict]) -> list[int]:
+    return [index for index, verdict in enumerate(verdicts) if verdict.alert]
+
+
+series = st.lists(
+    st.one_of(st.integers(0, 6), st.integers(0, 2000), st.none()), min_size=2, max_size=150
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(series, st.sampled_from([timedelta(minutes=5), HOUR, timedelta(days=1)]), st.data())
+def test_a_restart_at_any_bucket_changes_nothing(
+    counts: list[int | None], bucket: timedelta, data: st.DataObject
+) -> None:
+    at = data.draw(st.integers(0, len(counts)))
+    whole = SpikeDetector(bucket=bucket, timezone="Europe/Amsterdam")
+    parted = SpikeDetector(bucket=bucket, timezone="Europe/Amsterdam")
+    for index, count in enumerate(counts):
+        if index == at:
+            parted = SpikeDetector.restore(json.loads(json.dumps(parted.snapshot())))
+        if count is None:
+            continue
+        moment = MONDAY + bucket * index
+        assert parted.advance(moment, count) == whole.advance(moment, count)
+    assert parted.snapshot() == whole.snapshot()
+
+
+@pytest.mark.parametrize("at", [100, 300, 505, 700])
+def test_a_restart_in_a_spike_or_weeks_on_changes_nothing(at: int) -> None:
+    counts = days(3, 35, 1)
+    counts[500:510] = [40] * 10
+    detector = SpikeDetector(bucket=HOUR)
+    expected = feed(counts)
+    got = []
+    for index, count in enumerate(counts):
+        if index == at:
+            detector = SpikeDetector.restore(json.loads(json.dumps(detector.snapshot())))
+        got.append(detector.advance(MONDAY + HOUR * index, count))
+    assert got == expected
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 500), min_size=2, max_size=120), st.data())
+def test_a_verdict_depends_on_earlier_buckets_only(counts: list[int], data: st.DataObject) -> None:
+    cut = data.draw(st.integers(1, len(counts) - 1))
+    other = data.draw(st.lists(st.integers(0, 500), max_size=20))
+    assert feed(counts)[:cut] == feed(counts[:cut] + other)[:cut]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(0, 1e9), min_size=1, max_size=100))
+def test_scores_and_bounds_are_always_in_their_range(counts: list[float]) -> None:
+    for verdict in feed(counts, bucket=timedelta(minutes=5)):
+        assert 0 <= verdict.score <= 1
+        assert 0 < verdict.expected < math.inf
+        assert verdict.upper >= 1
+        assert 0 <= verdict.factor <= 1000
+
+
+def test_one_to_three_wakes_nobody() -> None:
+    counts = [0.0, 0, 1, 0] * 24 * 7
+    counts[400:404] = [3, 0, 1, 0]
+    assert rings(feed(counts, bucket=QUARTER)) == []
+
+
+def test_a_brand_nobody_ever_mentioned_rings_when_many_suddenly_do() -> None:
+    counts = [0] * 24 * 10 + [12]
+    (at,) = rings(feed(counts))
+    assert at == 240
+
+
+def test_silence_never_rings() -> None:
+    verdicts = feed([0] * 24 * 30)
+    assert rings(verdicts) == []
+    assert {verdict.score for verdict in verdicts} == {0.0}
+
+
+@pytest.mark.parametrize("rate", [0.05, 1.5, 40])
+@pytest.mark.parametrize("dispersion", [0.0, 0.3])
+def test_a_quiet_month_rings_at_most_once(rate: float, dispersion: float) -> None:
+    for seed in range(3):
+        assert len(rings(feed(days(rate, 30, seed, dispersion=dispersion)))) <= 1
+
+
+@pytest.mark.parametrize("rate", [1, 10, 200])
+@pytest.mark.parametrize(("times", "within"), [(10, 1), (4, 3)])
+def test_a_burst_rings_once_and_soon(rate: float, times: int, within: int) -> None:
+    counts = days(rate, 15, 5)
+    start = 24 * 14 + 12
+    for index in range(start, start + 8):
+        counts[index] = counts[index - 24 * 7] * times + times
+    late = [index for index in rings(feed(counts)) if index >= start]
+    assert len(late) == 1
+    assert late[0] < start + within
+
+
+def test_a_slow_climb_rings_before_it_is_tenfold() -> None:
+    counts = days(30, 16, 2)
+    start = 24 * 14
+    for index in range(start, start + 48):
+        counts[index] = round(counts[index] * (1 + 9 * (index - start) / 48))
+    (at,) = [index for index in rings(feed(counts)) if index >= start]
+    assert at - start < 30
+
+
+def test_a_single_bucket_of_five_minutes_never_rings_by_itself() -> None:
+    counts = days(3, 8, 3, per_day=288)
+    counts[288 * 7 + 150] = 900
+    assert rings(feed(counts, bucket=timedelta(minutes=5))) == []
+    counts[288 * 7 + 151] = 900
+    assert rings(feed(counts, bucket=timedelta(minutes=5))) == [288 * 7 + 151]
+
+
+def test_a_running_spike_rings_once_and_says_since_when() -> None:
+    counts = days(5, 18, 4)
+    start = 24 * 14 + 10
+    counts[start : start + 6] = [60, 80, 90, 70, 50, 40]
+    verdicts = feed(counts)
+    (at,) = [index for index in rings(verdicts) if index >= start]
+    since = verdicts[at].since
+    assert since == MONDAY + HOUR * start
+    assert all(verdict.since == since for verdict in verdicts[at : start + 6])
+    assert verdicts[start + 40].since is None
+
+
+def test_a_past_crisis_raises_no_bar() -> None:
+    calm, shaken = days(5, 22, 6), days(5, 22, 6)
+    shaken[24 * 14 + 9 : 24 * 14 + 27] = [200] * 18
+    quiet, after = feed(calm), feed(shaken)
+    week = slice(24 * 16, 24 * 21)
+    assert sum(v.expected for v in after[week]) < 1.1 * sum(v.expected for v in quiet[week])
+    assert sum(v.upper for v in after[week]) < 1.2 * sum(v.upper for v in quiet[week])
+    for counts in (calm, shaken):
+        counts[24 * 21 + 10 : 24 * 21 + 14] = [30] * 4
+    found = rings(feed(calm)), rings(feed(shaken))
+    assert [index for index in found[0] if index >= 24 * 21] == [
+        index for index in found[1] if index >= 24 * 21
+    ]
+    assert found[1][-1] >= 24 * 21
+
+
+def test_a_lasting_change_of_level_is_adopted_within_days() -> None:
+    counts = days(10, 14, 7) + days(30, 14, 8)
+    verdicts = feed(counts)
+    later = [index for index in rings(verdicts) if index >= 24 * 14]
+    assert len(later) == 1
+    noon = 24 * 23 + 12
+    assert verdicts[noon].expected > 0.7 * 30 * (1 + 0.8 * math.sin(math.pi / 4))
+    assert verdicts[noon].since is None
+
+
+def test_nights_and_weekends_are_learnt() -> None:
+    verdicts = feed(days(20, 35, 9))
+    wednesday, saturday = 24 * 30, 24 * 33
+    assert verdicts[wednesday + 15].expected > 4 * verdicts[wednesday + 3].expected
+    assert verdicts[wednesday + 15].expected > 1.3 * verdicts[saturday + 15].expected
+
+
+def test_dark_hours_are_no_zeros() -> None:
+    counts = days(10, 21, 10)
+    dark = SpikeDetector(bucket=HOUR)
+    gap = SpikeDetector(bucket=HOUR)
+    plain = SpikeDetector(bucket=HOUR)
+    for index, count in enumerate(counts):
+        moment = MONDAY + HOUR * index
+        plain.advance(moment, count)
+        if 24 * 14 <= index < 24 * 17:
+            verdict = dark.advance(moment, 0, covered=False)
+            assert (verdict.score, verdict.alert) == (0.0, False)
+            continue
+        assert dark.advance(moment, count).expected == gap.advance(moment, count).expected
+    noon = MONDAY + timedelta(days=21, hours=12)
+    assert dark.advance(noon, 10).expected == pytest.approx(
+        plain.advance(noon, 10).expected, rel=0.15
+    )
+
+
+def test_counts_after_a_gap_are_not_taken_for_a_spike() -> None:
+    counts = days(10, 21, 11)
+    detector = SpikeDetector(bucket=HOUR)
+    for index, count in enumerate(counts):
+        if not 24 * 10 <= index < 24 * 20:
+            assert not detector.advance(MONDAY + HOUR * index, count).alert
+
+
+@pytest.mark.parametrize("change", [date(2026, 3, 29), date(2026, 10, 25)])
+def test_the_day_the_clock_changes_keeps_local_hours(change: date) -> None:
+    zone = ZoneInfo("Europe/Amsterdam")
+    start = datetime.combine(change - timedelta(days=21), time(), zone).astimezone(UTC)
+    detector = SpikeDetector(bucket=HOUR, timezone="Europe/Amsterdam")
+    at, random_ = start, random.Random(12)  # noqa: S311 - repeatable on purpose
+    while at < start + timedelta(days=23):
+        awake = 8 <= at.astimezone(zone).hour < 23
+        verdict = detector.advance(at, poisson(random_, 40 if awake else 2))
+        assert not verdict.alert
+        local = at.astimezone(zone)
+        if local.date() == change and local.hour in {5, 14}:
+            assert verdict.expected == pytest.approx(40 if awake else 2, rel=0.5)
+        at += HOUR
+
+
+def test_it_is_silent_on_the_first_day_and_warming_up_for_a_week() -> None:
+    counts = [1] * 12 + [50] * 12 + days(5, 9, 13)
+    verdicts = feed(counts)
+    assert not any(verdict.alert for verdict in verdicts[:24])
+    assert verdicts[24 * 7 - 2].warming_up
+    assert not verdicts[24 * 7 + 1].warming_up
+
+
+def test_after_four_days_a_crisis_is_seen_though_the_week_is_unknown() -> None:
+    counts = days(3, 4, 14) + [2] * 10 + [30, 45]
+    assert rings(feed(counts)) == [24 * 4 + 10]
+
+
+def test_the_ordinary_bursts_of_a_lively_brand_fall_quiet_and_a_greater_one_rings() -> None:
+    counts = days(5, 56, 15)
+    for day in range(2, 56, 2):
+        counts[24 * day + 12] = 60
+    counts[24 * 55 + 12] = 400
+    found = rings(feed(counts))
+    assert len([index for index in found if 24 * 28 <= index < 24 * 55]) <= 4
+    assert 24 * 55 + 12 in found
+
+
+def test_calm_rings_least_and_alert_most() -> None:
+    counts = days(2, 60, 16, dispersion=0.4)
+    for day in range(20, 60, 6):
+        counts[24 * day + 13] += day
+    amount = {name: len(rings(feed(counts, sensitivity=name))) for name in Sensitivity}
+    assert amount[Sensitivity.CALM] < amount[Sensitivity.BALANCED] < amount[Sensitivity.ALERT]
+
+
+def test_memory_does_not_grow_with_history() -> None:
+    detector = SpikeDetector(bucket=timedelta(minutes=5))
+    sizes = []
+    for index, count in enumerate(days(8, 9, 17, per_day=288)):
+        detector.advance(MONDAY + timedelta(minutes=5) * index, count)
+        if index % (288 * 3) == 288 * 3 - 1:
+            sizes.append(len(json.dumps(detector.snapshot())))
+    assert max(sizes) < 10_000
+    assert sizes[2] < sizes[1] * 1.1
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "says"),
+    [
+        (datetime(2026, 2, 1), 1.0, "no time zone"),  # noqa: DTZ001 - naive is the point
+        (MONDAY, 1.0, "not later"),
+        (MONDAY + HOUR, -1.0, "at least 0"),
+        (MONDAY + HOUR, math.nan, "at least 0"),
+    ],
+)
+def test_what_cannot_be_a_bucket_is_refused(at: datetime, value: float, says: str) -> None:
+    detector = SpikeDetector(bucket=HOUR)
+    detector.advance(MONDAY, 1)
+    before = detector.snapshot()
+    with pytest.raises(ValueError, match=says):
+        detector.advance(at, value)
+    assert detector.snapshot() == before
+
+
+def test_a_snapshot_of_another_version_is_refused() -> None:
+    snapshot = SpikeDetector(bucket=HOUR).snapshot() | {"version": 0}
+    with pytest.raises(ValueError, match="learn anew"):
+        SpikeDetector.restore(snapshot)
+
+
+@pytest.mark.parametrize("bucket", [timedelta(0), timedelta(days=2), timedelta(seconds=0.5)])
+def test_a_bucket_that_is_none_is_refused(bucket: timedelta) -> None:
+    with pytest.raises(ValueError, match="a bucket is"):
+        SpikeDetector(bucket=bucket)
+
+
+def exact_surprise(value: int, mean: float, dispersion: float) -> float:
+    """By adding up the probabilities of fewer and of more counts, whichever is the smaller part."""
+    size = 1 / dispersion
+    total, count = 0.0, value
+    while count < value + 2000:
+        total += math.exp(
+            math.lgamma(count + size)
+            - math.lgamma(size)
+            - math.lgamma(count + 1)
+            - size * math.log1p(dispersion * mean)
+            + count * (math.log(dispersion * mean) - math.log1p(dispersion * mean))
+        )
+        count += 1
+    return -math.log10(total)
+
+
+@pytest.mark.parametrize("mean", [0.004, 0.05, 0.5, 3.0, 20.0])
+@pytest.mark.parametrize("dispersion", [1e-6, 0.05, 0.3, 1.0])
+@pytest.mark.parametrize("times", [2, 4, 10])
+def test_surprise_is_the_negative_binomial_tail(mean: float, dispersion: float, times: int) -> None:
+    value = math.ceil(mean * times) + 1
+    exact = exact_surprise(value, mean, dispersion)
+    assert surprise(value, mean, dispersion) == pytest.approx(exact, rel=0.05, abs=0.05)
+
+
+@given(st.floats(0.01, 1e5), st.floats(0, 3), st.floats(1, 1e6), st.floats(1, 1e5))
+def test_surprise_grows_with_the_count(
+    mean: float, dispersion: float, value: float, more: float
+) -> None:
+    assert surprise(value + more, mean, dispersion) >= surprise(value, mean, dispersion) - 1e-6
+
+
+@given(st.floats(0.001, 1e5), st.floats(0.01, 3))
+def test_the_upper_bound_of_the_ordinary_is_above_the_mean(mean: float, dispersion: float) -> None:
+    assert upper_quantile(mean, dispersion, 3.09) >= mean

@@ -1,0 +1,196 @@
+"""The topic detector: a new word on many lips."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alerts.spikes import Sensitivity
+from alerts.topics import TopicDetector, TopicVerdict, beta_binomial_tail, words_of
+
+MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
+SYLLABLES = ["bo", "ka", "ri", "mo", "lu", "te", "sa", "ni", "po", "ve", "gra", "stu"]
+
+Said = tuple[datetime, str, str, str]
+
+
+def chatter(amount: int, seed: int, *, gap_minutes: float = 12) -> list[Said]:
+    """Mentions about nothing in particular, words drawn by a long-tailed habit."""
+    random_ = random.Random(seed)  # noqa: S311 - repeatable on purpose
+    vocabulary = ["".join(random_.choices(SYLLABLES, k=3)) for _ in range(900)]
+    weights = [1 / (rank + 3) for rank in range(len(vocabulary))]
+    at, said = MONDAY, []
+    for number in range(amount):
+        at += timedelta(minutes=random_.expovariate(1 / gap_minutes))
+        text = " ".join(random_.choices(vocabulary, weights, k=12))
+        said.append((at, text, f"author {random_.randrange(400)}", f"story {number}"))
+    return said
+
+
+def read(detector: TopicDetector, said: list[Said]) -> list[TopicVerdict]:
+    return [
+        detector.advance(at, text, author=author, story=story) for at, text, author, story in said
+    ]
+
+
+def burst(after: datetime, texts: list[str], *, minutes: float = 5) -> list[Said]:
+    return [
+        (after + timedelta(minutes=minutes * (i + 1)), text, f"new {i}", f"burst {i}")
+        for i, text in enumerate(texts)
+    ]
+
+
+def test_a_new_word_by_several_voices_rings_once_and_is_named() -> None:
+    said = chatter(300, 1)
+    detector = TopicDetector()
+    assert not any(verdict.alert for verdict in read(detector, said))
+    start = said[-1][0]
+    texts = ["ziek van de hummus", "lege hummusschap gezien", "#Hummus bah", "nooit meer hummus"]
+    verdicts = read(detector, burst(start, [*texts, "weer die hummus", "hummus weg"]))
+    (rang,) = [verdict for verdict in verdicts if verdict.alert]
+    assert rang is verdicts[3]
+    assert (rang.term, rang.stories, rang.authors) == ("hummus", 4, 4)
+    assert rang.since == (start + timedelta(minutes=5)).replace(microsecond=0)
+    assert rang.expected < 0.2
+
+
+@pytest.mark.parametrize("same", ["author", "story"])
+def test_one_voice_repeated_is_not_many(same: str) -> None:
+    said = chatter(300, 2)
+    detector = TopicDetector()
+    read(detector, said)
+    for at, text, author, story in burst(said[-1][0], ["kijk deze salmonella"] * 8):
+        one = {"author": author, "story": story} | {same: "the same"}
+        assert not detector.advance(at, text, **one).alert
+
+
+def test_a_word_that_is_always_used_is_no_topic() -> None:
+    said = [
+        (at, text + (" winkel" if number % 3 == 0 else ""), author, story)
+        for number, (at, text, author, story) in enumerate(chatter(300, 3))
+    ]
+    detector = TopicDetector()
+    read(detector, said)
+    verdicts = read(detector, burst(said[-1][0], ["deze winkel", "die winkel"] * 3))
+    assert not any(verdict.alert for verdict in verdicts)
+
+
+def test_the_words_of_the_brand_are_no_topic() -> None:
+    said = chatter(300, 4)
+    detector = TopicDetector(ignore=["Zonnehoek", "zonne hoek"])
+    read(detector, said)
+    verdicts = read(detector, burst(said[-1][0], ["#zonnehoek", "Zonnehoekje"] * 3))
+    assert not any(verdict.alert for verdict in verdicts)
+
+
+def test_nothing_is_new_before_enough_was_read() -> None:
+    said = chatter(60, 5)
+    detector = TopicDetector()
+    read(detector, said)
+    verdicts = read(detector, burst(said[-1][0], ["hummus"] * 8))
+    assert all(verdict.warming_up and not verdict.alert for verdict in verdicts)
+
+
+def test_fifty_days_of_chatter_ring_at_most_once() -> None:
+    verdicts = [read(TopicDetector(), chatter(1500, seed)) for seed in range(6, 10)]
+    assert sum(verdict.alert for series in verdicts for verdict in series) <= 1
+
+
+def test_a_topic_of_yesterday_is_not_new_today() -> None:
+    said = chatter(300, 10)
+    detector = TopicDetector()
+    read(detector, said)
+    first = burst(said[-1][0], ["over hummus"] * 40)
+    assert sum(verdict.alert for verdict in read(detector, first)) == 1
+    again = [
+        (at + timedelta(hours=20), text, author, f"again {story}")
+        for at, text, author, story in first[:6]
+    ]
+    assert not any(verdict.alert for verdict in read(detector, again))
+
+
+def test_alert_rings_on_fewer_voices_than_calm() -> None:
+    needed = {}
+    for sensitivity in Sensitivity:
+        said = chatter(400, 11)
+        detector = TopicDetector(sensitivity=sensitivity)
+        read(detector, said)
+        verdicts = read(detector, burst(said[-1][0], ["hummus"] * 12, minutes=3))
+        needed[sensitivity] = next(v.stories for v in verdicts if v.alert)
+    assert needed[Sensitivity.ALERT] < needed[Sensitivity.BALANCED] < needed[Sensitivity.CALM]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 99), st.integers(0, 160), st.floats(0.1, 30))
+def test_a_restart_at_any_mention_changes_nothing(seed: int, cut: int, gap: float) -> None:
+    said = chatter(140, seed, gap_minutes=gap)
+    said += burst(said[-1][0], ["hummus"] * 20)
+    whole, parted = TopicDetector(), TopicDetector()
+    expected = read(whole, said)
+    got = read(parted, said[:cut])
+    parted = TopicDetector.restore(json.loads(json.dumps(parted.snapshot())))
+    assert got + read(parted, said[cut:]) == expected
+    assert parted.snapshot() == whole.snapshot()
+
+
+def test_memory_is_bounded_however_much_is_said() -> None:
+    detector = TopicDetector()
+    random_ = random.Random(12)  # noqa: S311 - repeatable on purpose
+    for number in range(4000):
+        words = ["".join(random_.choices("abcdefghij", k=6)) for _ in range(12)]
+        detector.advance(
+            MONDAY + timedelta(seconds=9 * number),
+            " ".join(words),
+            author=str(number),
+            story=words[0],
+        )
+    assert len(json.dumps(detector.snapshot())) < 80_000
+
+
+def test_mentions_out_of_order_or_without_a_zone_are_refused() -> None:
+    detector = TopicDetector()
+    detector.advance(MONDAY, "een", author="a", story="a")
+    with pytest.raises(ValueError, match="earlier"):
+        detector.advance(MONDAY - timedelta(seconds=1), "twee", author="a", story="b")
+    with pytest.raises(ValueError, match="no time zone"):
+        detector.advance(datetime(2026, 2, 1), "twee", author="a", story="b")  # noqa: DTZ001
+
+
+def test_a_snapshot_of_another_version_is_refused() -> None:
+    with pytest.raises(ValueError, match="read anew"):
+        TopicDetector.restore(TopicDetector().snapshot() | {"version": 0})
+
+
+@pytest.mark.parametrize(
+    ("text", "stems"),
+    [
+        ("RT @iemand: zie https://example.com/hummus nu", set()),
+        ("#Hummus, HUMMUS en hummusschap", {"hummus"}),
+        ("Zonnehoek-hummus", {"zonneh", "hummus"}),
+        ("geïnfecteerd geinfecteerd", {"geinfe"}),
+        ("12345 4you ja", set()),
+    ],
+)
+def test_words_are_taken_without_links_handles_and_numbers(text: str, stems: set[str]) -> None:
+    assert set(words_of(text)) == stems
+
+
+@given(st.integers(1, 60), st.floats(0.05, 50), st.floats(0.5, 500))
+def test_the_tail_shrinks_with_every_further_voice(trials: int, alpha: float, beta: float) -> None:
+    tails = [beta_binomial_tail(k, trials, alpha, beta) for k in range(trials + 1)]
+    assert tails[0] == pytest.approx(0, abs=1e-6)
+    assert all(later >= earlier - 1e-9 for earlier, later in pairwise(tails))
+
+
+def test_the_tail_is_the_binomial_one_when_the_rate_is_known() -> None:
+    rate, trials = 0.1, 9
+    exact = sum(math.comb(trials, k) * rate**k * (1 - rate) ** (trials - k) for k in range(4, 10))
+    got = beta_binomial_tail(4, trials, 1e6 * rate, 1e6 * (1 - rate))
+    assert got == pytest.approx(-math.log10(exact), rel=1e-3)
