@@ -48,10 +48,15 @@ def open_engine(
             the file is left untouched.
         StoreBusyError: locked or disk full.
     """
-    if path.is_dir():
-        raise StoreError(f"{path}: is a folder; store.path must name a file")
-    if not path.parent.is_dir():
-        raise StoreError(f"{path.parent}: no such folder; create it or change store.path")
+    try:
+        if path.is_dir():
+            raise StoreError(f"{path}: is a folder; store.path must name a file")
+        if not path.parent.is_dir():
+            raise StoreError(f"{path.parent}: no such folder; create it or change store.path")
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot be reached ({error.strerror}); check store.path"
+        ) from None
     with explained(path):
         found = _revision(path, busy_seconds)
     if found is not None and found > HEAD:
@@ -97,6 +102,8 @@ def transaction(engine: Engine, path: Path, *, write: bool) -> Iterator[Session]
         engine.connect().execution_options(**options) as connection,
         Session(connection, expire_on_commit=False) as session,
     ):
+        if write:
+            session.connection()  # begins, and waits for the lock, before the caller does anything
         yield session
         session.commit()
 
