@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from functools import partial
 from http import HTTPStatus
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
+
+from monitor.demo.loopback import LoopbackServer
 
 MARKER = ".merkwacht-demo"
 _NOTE = "Made by `merkwacht demo`, which empties this folder when it is run again.\n"
@@ -53,29 +54,11 @@ def _empty(folder: Path) -> None:
             child.unlink()
 
 
-class Site:
-    """Shows a folder on 127.0.0.1, on a free port, read-only, until closed."""
+class Site(LoopbackServer):
+    """Shows a folder on 127.0.0.1, on a free port, read-only, while entered."""
 
     def __init__(self, folder: Path) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Pages, directory=str(folder)))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
-        )
-
-    @property
-    def url(self) -> str:
-        """Its first page."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(partial(_Pages, directory=str(folder)))
 
 
 class _Pages(SimpleHTTPRequestHandler):

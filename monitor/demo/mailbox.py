@@ -188,7 +188,10 @@ class _LoopbackController(Controller):  # type: ignore[misc] # aiosmtpd has no t
     """aiosmtpd's threaded server, on a port that the system chooses."""
 
     def __init__(self, handler: Mailbox) -> None:
-        super().__init__(handler, hostname="127.0.0.1", port=0, ready_timeout=10)
+        # With a name of its own it need not ask a name server for one at every connection.
+        super().__init__(
+            handler, hostname="127.0.0.1", port=0, ready_timeout=10, server_hostname="localhost"
+        )
 
     async def _create_server(self) -> asyncio.AbstractServer:
         server: Any = await super()._create_server()

@@ -187,7 +187,7 @@ def _tell_where(stage: _Stage, err: Console) -> None:
 def _stay(stage: _Stage, err: Console) -> None:
     """Show the mails in the browser until Ctrl-C."""
     with Site(stage.mailbox.folder) as site:
-        _say(err, f"Look around:   {site.url}   (Ctrl-C ends)")
+        _say(err, f"Look around:   {site.url}/   (Ctrl-C ends)")
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
 

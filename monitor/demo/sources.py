@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 from connectors.base import Clock
 from monitor.demo.feeds import render_atom, render_rss
+from monitor.demo.loopback import LoopbackServer
 from monitor.demo.stream import Stream, StreamPost
 from monitor.demo.xapi import RATE_LIMIT, recent_search
 
@@ -41,14 +41,11 @@ class SourceServer:
         self.now = now
         self.token = token or secrets.token_urlsafe(24)
         self._server = _Server(self)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-        )
 
     @property
     def url(self) -> str:
         """Where it listens, without a slash at the end: also the base address for X."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return self._server.url
 
     def feed_url(self, platform: str) -> str:
         """Where the feed of ``platform`` is."""
@@ -60,22 +57,17 @@ class SourceServer:
         return tuple(name for name in self.stream.platforms if name != "x")
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._server.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.__exit__()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
+class _Server(LoopbackServer):
     def __init__(self, world: SourceServer) -> None:
         self.world = world
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
 
 
 class _Handler(BaseHTTPRequestHandler):
