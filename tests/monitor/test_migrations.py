@@ -1,0 +1,138 @@
+"""Migrations: one transaction, no rows lost, and the schema the tables say."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from importlib import resources
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlmodel import SQLModel
+
+from monitor import database, tables
+from monitor.database import HEAD, StoreError
+from monitor.store import Store
+from tests.monitor.make import NOON, add_incident, fresh_store, new_mention, sql
+
+SCRIPTS = Path(str(resources.files("monitor"))) / "migrations"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = fresh_store(tmp_path)
+    with made.write() as unit:
+        unit.mentions.add([new_mention(1), new_mention(2)], NOON)
+    add_incident(made, 1, 2)
+    yield made
+    made.close()
+
+
+def more_scripts(folder: Path, body: str) -> Path:
+    """Our migrations and one more, after the newest."""
+    copy = folder / "50% more"
+    shutil.copytree(SCRIPTS, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    text = "\n".join(f"    {line}" for line in body.strip().splitlines())
+    (copy / "versions" / "9000_more.py").write_text(
+        "import sqlalchemy as sa\nfrom alembic import op\n"
+        f"revision, down_revision = '9000', {HEAD!r}\nbranch_labels = depends_on = None\n"
+        f"def upgrade():\n{text}\n",
+        encoding="utf-8",
+    )
+    return copy
+
+
+def dump(path: Path) -> list[str]:
+    with closing(sqlalchemy.create_engine(f"sqlite:///{path}").raw_connection()) as connection:
+        return list(connection.driver_connection.iterdump())  # type: ignore[union-attr] # it is open
+
+
+def test_a_migrated_file_has_the_schema_of_the_tables(tmp_path: Path) -> None:
+    store = Store(tmp_path / "new.db")
+    assert tables.MentionRow.metadata is SQLModel.metadata
+    with store._engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True}
+        )
+        assert compare_metadata(context, SQLModel.metadata) == []
+    store.close()
+
+
+def test_what_comparison_overlooks_is_the_same_too(tmp_path: Path) -> None:
+    migrated, created = tmp_path / "migrated.db", tmp_path / "created.db"
+    Store(migrated).close()
+    engine = sqlalchemy.create_engine(f"sqlite:///{created}")
+    SQLModel.metadata.create_all(engine)
+    engine.dispose()
+    query = "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE '%alembic%' AND sql NOT NULL"
+
+    def schema(path: Path) -> dict[str, list[str]]:
+        # The order of columns, constraints and quotes is free; what is there is not.
+        return {name: sorted(re.findall(r"\w+", text.upper())) for name, text in sql(path, query)}
+
+    assert schema(migrated) == schema(created)
+    partial = [name for name, text in sql(migrated, query) if "WHERE" in text]
+    assert sorted(partial) == ["ix_mention_queue", "ix_notification_lane"]
+
+
+def test_head_is_the_newest_script() -> None:
+    numbers = sorted(path.name[:4] for path in (SCRIPTS / "versions").glob("[0-9]*.py"))
+    assert numbers == [f"{number:04d}" for number in range(1, len(numbers) + 1)]
+    assert numbers[-1] == HEAD
+
+
+def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
+    path = tmp_path / "empty.db"
+    path.touch()
+    Store(path).close()
+    assert sql(path, "SELECT version_num FROM alembic_version") == [(HEAD,)]
+
+
+def test_rebuilding_a_table_does_not_take_the_rows_that_refer_to_it(
+    store: Store, tmp_path: Path
+) -> None:
+    scripts = more_scripts(
+        tmp_path,
+        "with op.batch_alter_table('mention', recreate='always') as batch:\n"
+        "    batch.add_column(sa.Column('mood', sa.String()))\n"
+        "with op.batch_alter_table('incident', recreate='always') as batch:\n"
+        "    batch.add_column(sa.Column('owner', sa.String()))",
+    )
+    database._upgrade(store._engine, scripts, "9000")
+    assert sql(store.path, "SELECT id, mood FROM mention") == [(1, None), (2, None)]
+    assert sql(store.path, "SELECT mention_id FROM incident_mention") == [(1,), (2,)]
+    assert sql(store.path, "SELECT count(*) FROM signal") == [(1,)]
+    assert sql(store.path, "PRAGMA foreign_key_check") == []
+    with store._engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1, "on again"
+
+
+BREAKS_HALF_WAY = """
+op.add_column('mention', sa.Column('mood', sa.String()))
+op.execute('DELETE FROM incident_mention')
+op.execute('UPDATE no_such_table SET x = 1')
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (BREAKS_HALF_WAY, sqlalchemy.exc.OperationalError),
+        ("op.execute('DELETE FROM mention')", StoreError),
+    ],
+)
+def test_a_migration_that_fails_leaves_everything_as_it_was(
+    store: Store, tmp_path: Path, body: str, error: type[Exception]
+) -> None:
+    before = dump(store.path)
+    with pytest.raises(error):
+        database._upgrade(store._engine, more_scripts(tmp_path, body), "9000")
+    assert dump(store.path) == before
+    assert any('INSERT INTO "incident_mention"' in line for line in before)
+    with store.write() as unit:
+        assert unit.mentions.add([new_mention(3)], NOON).total() == 1, "still in working order"
