@@ -21,6 +21,7 @@ from classifiers.text import prepare
 SENTIMENTS = tuple(SentimentLabel)
 CATEGORIES = tuple(label for label in LeakCategory if label is not LeakCategory.NONE)
 ABUSES = tuple(AbuseLabel)
+_NO_ABUSE = ABUSES.index(AbuseLabel.NONE)
 UNKNOWN = -1
 """The label of a task that a post says nothing about."""
 
@@ -254,6 +255,7 @@ def _leak(row: Row) -> Example | None:
         row,
         leak=int(leaks),
         category=CATEGORIES.index(LeakCategory(row["category"])) if leaks else UNKNOWN,
+        abuse=_NO_ABUSE,
         group=group,
     )
 
@@ -282,14 +284,16 @@ def _restaurant(row: Row) -> Example | None:
     label = {"no_opinion": "neutral"}.get(row["label"], row["label"])
     if label not in SENTIMENTS:
         return None
-    return _example(row, sentiment=SENTIMENTS.index(label), leak=0, group=row["review"])
+    return _example(
+        row, sentiment=SENTIMENTS.index(label), leak=0, abuse=_NO_ABUSE, group=row["review"]
+    )
 
 
 def _aspect(row: Row) -> Example | None:
     label = {"none": "neutral"}.get(row["label"], row["label"])
     if label not in SENTIMENTS:
         return None
-    return _example(row, sentiment=SENTIMENTS.index(label), leak=0)
+    return _example(row, sentiment=SENTIMENTS.index(label), leak=0, abuse=_NO_ABUSE)
 
 
 def _offensive(row: Row) -> Example | None:

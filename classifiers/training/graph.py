@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -73,14 +74,17 @@ def quantize(fused: Path, target: Path, *, reduce_range: bool) -> None:
 def logits(graph: Path, base: Path, examples: list[Example], *, threads: int = 2) -> Logits:
     """Raw outputs for each example, one run each, as at run time."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     encode = tokenizer(base, 128)
-    results: list[list[npt.NDArray[np.float32]]] = []
-    for example in examples:
+
+    def run(example: Example) -> list[npt.NDArray[np.float32]]:
         ids = np.array([encode.encode(example.text).ids], dtype=np.int64)
         feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
-        results.append([output[0] for output in session.run(list(HEADS), feed)])
+        return [output[0] for output in session.run(list(HEADS), feed)]
+
+    with ThreadPoolExecutor(threads) as pool:
+        results = list(pool.map(run, examples))
     return {
         name: np.array([result[i] for result in results], dtype=np.float64)
         for i, name in enumerate(HEADS)

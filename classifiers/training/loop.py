@@ -253,6 +253,6 @@ class _Losses:
 
 
 def _class_weights(labels: list[int], classes: int) -> Tensor:
-    """Square root of inverse frequency, around 1."""
+    """Square root of inverse frequency, around 1; at most 2, or rare labels are seen everywhere."""
     counts = torch.bincount(torch.tensor([x for x in labels if x != UNKNOWN]), minlength=classes)
-    return (counts.sum() / (classes * counts.clamp(min=1))).sqrt()
+    return (counts.sum() / (classes * counts.clamp(min=1))).sqrt().clamp(max=2.0)

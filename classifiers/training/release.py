@@ -28,7 +28,7 @@ FALSE_ALARMS_PER_THOUSAND = 3.0
 """What the threshold allows on development posts; test posts may then stay below five."""
 FALSE_ALARMS_PER_HUNDRED_LOOK_ALIKES = 5.0
 """The same for development posts that were written to look like leaks without being any."""
-_COMPARED = 300
+_COMPARED = 250
 _LARGEST = 40_000_000
 
 
