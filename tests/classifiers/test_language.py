@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from classifiers.language import UNKNOWN, LanguageIdentifier
@@ -73,6 +73,7 @@ def test_a_claim_that_names_no_language_counts_as_none(claim: str | None) -> Non
     assert IDENTIFIER.identify("😀", claim) == UNKNOWN
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(), st.none() | st.text(max_size=8))
 def test_any_text_gets_a_code(text: str, hint: str | None) -> None:
     language = IDENTIFIER.identify(text, hint)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connectors.story import STRETCH, story_key
@@ -87,6 +87,7 @@ def test_posts_that_only_share_a_greeting_stay_apart() -> None:
     assert len({story_key(text) for text in openings}) == len(openings)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text())
 def test_every_text_has_a_key_of_32_digits(text: str) -> None:
     key = story_key(text)
@@ -98,6 +99,7 @@ def test_every_text_has_a_key_of_32_digits(text: str) -> None:
 word = st.text("abcdefgh", min_size=1, max_size=5)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(word, min_size=STRETCH, max_size=40))
 def test_decoration_never_changes_the_key(words: list[str]) -> None:
     text = " ".join(words)
