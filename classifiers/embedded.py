@@ -133,6 +133,7 @@ class _Config:
     version: str
     leak_threshold: float
     temperatures: Mapping[str, float]
+    biases: Mapping[str, list[float]]
     digests: Mapping[str, str]
 
 
@@ -161,6 +162,7 @@ class _Engine:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._temperatures = config.temperatures
+        self._biases = config.biases
         self._size = max_tokens
 
     def windows(self, text: str) -> list[tuple[int, ...]]:
@@ -185,7 +187,7 @@ class _Engine:
             names, {"input_ids": array, "attention_mask": np.ones_like(array)}
         )
         logits = {
-            name: output[0].astype(np.float64) / self._temperatures[name]
+            name: output[0].astype(np.float64) / self._temperatures[name] + self._biases[name]
             for name, output in zip(names, outputs, strict=True)
         }
         return _Window(
@@ -275,6 +277,7 @@ def _read_config(folder: Path) -> _Config:
             version=str(config["model_version"]),
             leak_threshold=float(heads["leak"]["threshold"]),
             temperatures={name: float(head["temperature"]) for name, head in heads.items()},
+            biases={name: list(map(float, head["bias"])) for name, head in heads.items()},
             digests=dict(config["sha256"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -58,7 +58,8 @@ def _data_row(source: Source) -> str:
 
 def _head_row(name: str, head: Mapping[str, Any]) -> str:
     labels = ", ".join(head["id2label"].values())
-    return f"| `{name}` | {labels} | {head['temperature']:.2f} |"
+    bias = ", ".join(f"{value:g}" for value in head["bias"]) if any(head["bias"]) else "none"
+    return f"| `{name}` | {labels} | {head['temperature']:.2f} | {bias} |"
 
 
 _TEXT = """\
@@ -81,10 +82,12 @@ on the CPU, without a network.
 - Texts go through `classifiers.text.prepare` first, in training and at run time alike.
 
 ## Outputs
-Logits; divide by the temperature (fitted on development posts), then softmax (`leak`: sigmoid).
+Logits; divide by the temperature, add the bias, then softmax (`leak`: sigmoid). Both were found on
+development posts. The bias holds `threat` back until at most {ordinary:g} of 1,000 posts without a
+threat are called one.
 
-| head | labels | temperature |
-| --- | --- | --- |
+| head | labels | temperature | bias |
+| --- | --- | --- | --- |
 {heads}
 
 `leak` escalates from **{threshold}** on. The threshold was chosen on development posts only: at

@@ -19,7 +19,7 @@ from classifiers.training import graph
 from classifiers.training.card import card
 from classifiers.training.data import ABUSES, CATEGORIES, SENTIMENTS, Example, load
 from classifiers.training.loop import Progress, restore
-from classifiers.training.measure import figures, leak_threshold, temperature
+from classifiers.training.measure import figures, leak_threshold, temperature, threat_bias
 from classifiers.training.network import HEADS, Network
 
 log = logging.getLogger(__name__)
@@ -143,6 +143,10 @@ def _write_config(
         per_thousand=FALSE_ALARMS_PER_THOUSAND,
         per_hundred=FALSE_ALARMS_PER_HUNDRED_LOOK_ALIKES,
     )
+    calm = np.array([e.abuse != ABUSES.index("threat") for e in dev])
+    loud = threat_bias(
+        logits["abuse"][calm] / heat["abuse"], per_thousand=FALSE_ALARMS_PER_THOUSAND
+    )
     names: dict[str, list[str]] = {
         "sentiment": list(SENTIMENTS),
         "leak": ["escalate"],
@@ -160,6 +164,7 @@ def _write_config(
             name: {
                 "id2label": {str(i): str(label) for i, label in enumerate(labels_of)},
                 "temperature": heat[name],
+                "bias": [0.0, 0.0, loud] if name == "abuse" else [0.0] * len(labels_of),
             }
             for name, labels_of in names.items()
         },
