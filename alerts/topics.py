@@ -37,6 +37,8 @@ _CLUMP = 4.0
 """Words come in conversations: so many uses of the past are worth one independent one."""
 _UNSEEN = 0.1
 """Weight of the possibility that a word never seen is used by chance."""
+_RARE = 0.01
+"""A word that more than this part of past stories held is ordinary vocabulary, never a topic."""
 _MATURE = 100
 """Mentions that must have been read before anything is new."""
 _HOLD = 24 * 3600
@@ -201,6 +203,8 @@ class TopicDetector:
         if stories < self._floor.share * total:
             return None
         used = self._usage.get(stem, 0)
+        if used + _UNSEEN > _RARE * (self._read + 1):
+            return None
         tail = beta_binomial_tail(
             stories,
             total,
