@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, cast
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -29,8 +29,11 @@ from alerts import CHANNELS
 from alerts.routes import ReceiverOptions, RouteOptions
 from alerts.spikes import Sensitivity
 from connectors import CONNECTORS
+from connectors.addresses import AddressPolicy
 from connectors.options import Options
 from connectors.query import Query, QuerySyntaxError
+from connectors.queryx import XQueryError
+from connectors.x import XOptions
 
 SEARCH_PATH = (Path("config.toml"), Path("/etc/merkwacht/config.toml"))
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$"
@@ -50,6 +53,11 @@ def _query(source: str) -> str:
     except QuerySyntaxError as error:
         raise ValueError(str(error)) from None
     return source
+
+
+def _reachable(places: list[str]) -> list[str]:
+    AddressPolicy(places)
+    return places
 
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -103,7 +111,9 @@ class LogOptions(Options):
 class NetworkOptions(Options):
     """What sources may reach."""
 
-    allow_private_addresses: list[str] = Field(default_factory=list)
+    allow_private_addresses: Annotated[list[str], AfterValidator(_reachable)] = Field(
+        default_factory=list
+    )
     """Hosts or networks inside the organisation that sources may reach, such as "10.1.0.0/16" or
     "intranet.example.org". Everything private is refused otherwise."""
     contact: str = ""
@@ -293,6 +303,8 @@ def parse(text: str, file: Path) -> Config:
     except ValidationError as error:
         problems += [_problem(item) for item in error.errors(include_url=False)]
     problems += _name_problems(data)
+    if config is not None and not problems:
+        problems += [*_address_problems(config), *_search_problems(config)]
     if problems or config is None:
         raise ConfigError(file, problems)
     return config.model_copy(update={"store": _anchored(config.store, file)})
@@ -423,6 +435,38 @@ def _name_problems(data: Mapping[str, Any]) -> list[Problem]:
                 else f"known: {', '.join(known[table]) or 'none'}"
             )
             problems.append(Problem(path, f'"{name}" is not among the {table}; {hint}'))
+    return problems
+
+
+def _address_problems(config: Config) -> list[Problem]:
+    """Addresses that their channel cannot reach. Building a channel opens nothing."""
+    plugins: dict[str, Any] = dict(CHANNELS)
+    channels = {item.name: plugins[item.kind](item) for item in config.channels}
+    problems = []
+    for number, receiver in enumerate(config.receivers):
+        for place, via in enumerate(receiver.channels):
+            what = channels[via.use].problem_with(via.to)
+            if what is not None:
+                problems.append(Problem(f"receivers[{number}].channels[{place}].to", what))
+    return problems
+
+
+def _search_problems(config: Config) -> list[Problem]:
+    """Brand queries that a searching source cannot express: better told now than at the first poll."""
+    problems = []
+    for number, source in enumerate(config.sources):
+        if source.kind != "x" or not source.enabled:
+            continue
+        options = cast("XOptions", source)
+        for brand in config.brands_of(source):
+            try:
+                Query.parse(brand.query).search_x(
+                    options.max_query_characters, approximate=options.approximate
+                )
+            except XQueryError as error:
+                problems.append(
+                    Problem(f"sources[{number}]", f'X cannot search for "{brand.name}": {error}')
+                )
     return problems
 
 

@@ -178,7 +178,7 @@ class DeliverStep:
 
     def _record_success(self, item: Pending, receipt: Receipt | None, now: datetime) -> None:
         with self._store.write() as unit:
-            unit.outbox.delivered(item, now, receipt.thread if receipt else {})
+            unit.outbox.delivered(item, now, receipt or Receipt())
         self._log.info(
             "delivered",
             incident=item.incident_id,
@@ -187,6 +187,7 @@ class DeliverStep:
             channel=item.channel,
             key=item.key,
             attempts=item.attempts,
+            note=receipt.note if receipt else None,
         )
 
     def _record_failure(self, item: Pending, error: DeliveryError, now: datetime) -> None:

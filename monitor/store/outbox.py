@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import load_only
 from sqlmodel import Session, col, func, select
 
-from alerts.base import Event
+from alerts.base import Event, Receipt
 from alerts.retry import GIVE_UP_AFTER, next_attempt
 from alerts.routes import Told
 from monitor.tables import WAITING, DecisionRow, NotificationRow, ThreadRow
@@ -203,11 +203,12 @@ class Outbox:
             thread=None if thread is None else thread.reference,
         )
 
-    def delivered(self, pending: Pending, now: datetime, thread: Mapping[str, Any]) -> None:
+    def delivered(self, pending: Pending, now: datetime, receipt: Receipt) -> None:
         """Record that the other side took the message."""
         row = self._session.get_one(NotificationRow, pending.id)
         row.state, row.delivered_at = DELIVERED, now
-        row.fault = row.error = None
+        row.fault, row.error = None, receipt.note
+        thread = receipt.thread
         if thread and pending.thread is None:
             self._session.merge(
                 ThreadRow(
