@@ -167,14 +167,23 @@ class Ordeal:
         posts: how many go in, spread over the time between kills.
         seed: of posts and moments.
         say: is told of progress.
+        aims: what to kill it at, one after the other; by chance without.
     """
 
     def __init__(
-        self, folder: Path, *, kills: int, posts: int, seed: int, say: Callable[[str], object]
+        self,
+        folder: Path,
+        *,
+        kills: int,
+        posts: int,
+        seed: int,
+        say: Callable[[str], object],
+        aims: Sequence[str] = (),
     ) -> None:
         self._folder = folder
         self._kills = kills
         self._say = say
+        self._aims = aims or random.Random(seed).choices(_AIMS, weights=_WEIGHTS, k=kills)  # noqa: S311 - same
         self._rng = random.Random(seed)  # noqa: S311 - to be repeatable
         self._posts = invent(posts, self._rng, datetime.now(UTC))
         self._published = 0
@@ -201,7 +210,7 @@ class Ordeal:
                 self._publish(len(self._posts) * (number + 1) // (self._kills + 1))
                 self._start()
                 try:
-                    self._kill(self._rng.choices(_AIMS, weights=_WEIGHTS)[0])
+                    self._kill(self._aims[number])
                 finally:
                     self._end()
                 self._say(
@@ -217,6 +226,16 @@ class Ordeal:
         self._verify()
         self.report.seconds = time.monotonic() - began
         return self.report
+
+    @property
+    def expected(self) -> list[tuple[str, str]]:
+        """Platform and id of every post that went in."""
+        return [(post.platform, post.id) for post in self._posts]
+
+    @property
+    def received(self) -> tuple[list[Mail], list[str]]:
+        """The mails and the bodies of the webhook calls that came out."""
+        return self._mail.mails, self._hook.posts
 
     # -- going in --------------------------------------------------------------------------------
 
@@ -400,9 +419,7 @@ class Ordeal:
 
     def _verify(self) -> None:
         with closing(sqlite3.connect(self._database)) as database:
-            self.report.violations += verify_store(
-                database, [(post.platform, post.id) for post in self._posts]
-            )
+            self.report.violations += verify_store(database, self.expected)
             self.report.violations += verify_deliveries(
                 database, self._mail.mails, self._hook.posts
             )

@@ -78,7 +78,6 @@ class MailServer:
             if self.password is not None:
                 options = {
                     "authenticator": self._authenticate,
-                    "auth_required": True,
                     "auth_require_tls": False,
                 }
             self._controller = Controller(
