@@ -438,16 +438,16 @@ class _Parser:
     def _near(self) -> Node:
         start = self.token
         first = self._item()
-        if self.token.kind is not _Kind.NEAR:
-            return first
-        operands = [self._near_operand(first, start)]
-        distances = []
+        operands: list[Term | Or] = []
+        distances: list[int] = []
         while self.token.kind is _Kind.NEAR:
+            if not operands:
+                operands.append(self._near_operand(first, start))
             distances.append(self.token.distance)
             self.index += 1
             start = self.token
             operands.append(self._near_operand(self._item(), start))
-        return Near(tuple(operands), tuple(distances))
+        return Near(tuple(operands), tuple(distances)) if operands else first
 
     def _near_operand(self, node: Node, token: _Token) -> Term | Or:
         if isinstance(node, Term):

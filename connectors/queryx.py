@@ -251,7 +251,7 @@ def _shortened(part: _Part) -> Iterator[tuple[_Part, str]]:
     """
     yield part, ""
     dropped: list[str] = []
-    parts = list(part.parts) if isinstance(part, _All) else [part]
+    parts: list[_Part] = list(part.parts) if isinstance(part, _All) else [part]
     for victim in [child for child in reversed(parts) if not _finds(child)]:
         parts.remove(victim)
         dropped.append(_written(victim))

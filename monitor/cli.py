@@ -25,6 +25,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from connectors.query import Query
     from monitor.app import App
     from monitor.config import Config
     from monitor.store import Store
@@ -310,9 +311,26 @@ def match(
         _fail(f"--query: {error}", EXIT_USAGE)
     if explain:
         sys.stdout.write(parsed.explain().rstrip() + "\n")
+        _explain_x(parsed)
         return
     _set_utf8()
     raise typer.Exit(streams.match(sys.stdin, sys.stdout, sys.stderr, parsed, plain=plain))
+
+
+def _explain_x(query: Query) -> None:
+    """What a source of kind x would search for, and what is left to matching here."""
+    from connectors.queryx import XQueryError  # noqa: PLC0415
+
+    try:
+        search = query.search_x(approximate=True)
+    except XQueryError as error:
+        sys.stdout.write(f"\nOn X: {error}\n")
+        return
+    sys.stdout.write(f"\nOn X, searched as: {search.expression}\n")
+    for note in search.widened:
+        sys.stdout.write(f"  wider, the rest is matched here: {note}\n")
+    for note in search.missed:
+        sys.stdout.write(f"  not found on X (only with approximate = true): {note}\n")
 
 
 @app.command()
