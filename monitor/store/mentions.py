@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, text
+from sqlalchemy import delete, literal_column, text
 from sqlalchemy.dialects.sqlite import insert
-from sqlmodel import Session, col, func, select, tuple_
+from sqlmodel import Session, col, func, select
 
 from classifiers.base import (
     Abuse,
@@ -127,17 +127,21 @@ class Mentions:
         return [to_mention(row) for row in rows]
 
     def _known(self, mentions: Sequence[NewMention]) -> dict[tuple[str, str, str], MentionRow]:
-        keys = {(item.brand, item.post.platform, item.post.id) for item in mentions}
+        ids: dict[tuple[str, str], set[str]] = {}
+        for item in mentions:
+            ids.setdefault((item.brand, item.post.platform), set()).add(item.post.id)
         found: dict[tuple[str, str, str], MentionRow] = {}
-        ordered = sorted(keys)
-        for start in range(0, len(ordered), 200):
-            query = select(MentionRow).where(
-                tuple_(
-                    col(MentionRow.brand), col(MentionRow.platform), col(MentionRow.post_id)
-                ).in_(ordered[start : start + 200])
-            )
-            for row in self._session.exec(query):
-                found[row.brand, row.platform, row.post_id] = row
+        # Brand by brand and platform by platform: asked for triples, SQLite reads the whole table.
+        for (brand, platform), wanted in ids.items():
+            ordered = sorted(wanted)
+            for start in range(0, len(ordered), 500):
+                query = select(MentionRow).where(
+                    MentionRow.brand == brand,
+                    MentionRow.platform == platform,
+                    col(MentionRow.post_id).in_(ordered[start : start + 500]),
+                )
+                for row in self._session.exec(query):
+                    found[brand, platform, row.post_id] = row
         return found
 
     # -- assessing -----------------------------------------------------------------------------
@@ -159,10 +163,14 @@ class Mentions:
 
     def oldest_queued(self, brand: str) -> datetime | None:
         """When the oldest waiting mention of a brand was published."""
-        query = select(func.min(MentionRow.published_at)).where(
-            text(QUEUED), MentionRow.brand == brand, col(MentionRow.imported).is_(False)
+        # In two steps: asked for one brand's earliest, SQLite walks along all dates of the brand
+        # until it meets one that is queued.
+        query = (
+            select(MentionRow.brand, func.min(MentionRow.published_at))
+            .where(text(QUEUED), col(MentionRow.imported).is_(False))
+            .group_by(literal_column("+brand"))
         )
-        return self._session.exec(query).one()
+        return dict(self._session.exec(query).all()).get(brand)
 
     def queue_length(self) -> int:
         """How many mentions wait for an assessment."""

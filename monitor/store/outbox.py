@@ -154,10 +154,9 @@ class Outbox:
         incident still waits is left where it is.
         """
         # All that wait are looked at, every second: without their messages, which may be large.
-        pending = self._session.exec(
+        rows = self._session.exec(
             select(NotificationRow)
             .where(text(WAITING))
-            .order_by(col(NotificationRow.id))
             .options(
                 load_only(
                     NotificationRow.incident_id,  # type: ignore[arg-type] # a column, seen as its value
@@ -168,6 +167,8 @@ class Outbox:
                 )
             )
         ).all()
+        # Sorted here: asked to, SQLite would read the delivered ones as well, in order of their ids.
+        pending = sorted(rows, key=lambda row: row.id or 0)
         taken: list[Pending] = []
         lanes: set[tuple[str, str]] = set()
         threads: set[tuple[int, str, str]] = set()
