@@ -11,6 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from sqlalchemy import event
+
 from alerts.base import Event, Incident, Severity, Signal, SignalKind
 from alerts.message import to_json
 from connectors.base import Engagement, Post
@@ -119,3 +121,11 @@ def write_locked(path: Path) -> Iterator[None]:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")
+
+
+def limit_pages(store: Store, pages: int) -> None:
+    """Let the file grow to so many pages at most, and no further: SQLite then says it is full."""
+
+    @event.listens_for(store._engine, "checkout")
+    def _limited(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages}")

@@ -13,7 +13,7 @@ from monitor.app import App
 from monitor.store import StoreBusyError
 from tests.crash import verify_deliveries, verify_store
 from tests.fakes import FakeClock
-from tests.monitor.make import sql, write_locked
+from tests.monitor.make import limit_pages, sql, write_locked
 from tests.monitor.servers import MailServer, Webhook
 
 CONFIG = """
@@ -168,14 +168,12 @@ def test_what_a_full_disk_did_to_a_batch_is_not_held_against_its_mentions(watch:
         while app.daemon.steps.poll.in_flight:
             app.daemon._inbox.pump(1)
         used = sql(app.store.path, "PRAGMA page_count")[0][0]
-        with app.store._engine.connect() as connection:
-            connection.exec_driver_sql(f"PRAGMA max_page_count = {used}")
+        limit_pages(app.store, used)
         # A mark fits into the pages there are, what follows from the batch does not.
         for _ in range(6):
             with pytest.raises(StoreBusyError, match="disk is full"):
                 app.daemon.steps.assess.run()
-        with app.store._engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
+        limit_pages(app.store, 1_000_000)
         watch.tick_for(app, 2)
         assert watch.verify(app) == [], "neither set aside nor without its alert"
     assert len(watch.mail.mails) == len(watch.chat.posts) == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import sqlite3
 import stat
 import subprocess
 import sys
@@ -13,12 +12,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
 
 from monitor.app import open_pseudonyms
 from monitor.database import HEAD
 from monitor.store import Store, StoreBusyError, StoreError
-from tests.monitor.make import NOON, fresh_store, new_mention, sql
+from tests.monitor.make import NOON, fresh_store, limit_pages, new_mention, sql
 
 
 def fingerprint(path: Path) -> tuple[bytes, int]:
@@ -164,14 +162,6 @@ def test_a_database_locked_at_the_start_is_busy_too(tmp_path: Path) -> None:
     ):
         Store(path, busy_seconds=0.05)
     Store(path).close()
-
-
-def limit_pages(store: Store, pages: int) -> None:
-    """Let the file grow to so many pages at most, and no further: SQLite then says it is full."""
-
-    @event.listens_for(store._engine, "checkout")
-    def _limited(connection: sqlite3.Connection, *_: object) -> None:
-        connection.execute(f"PRAGMA max_page_count = {pages}")
 
 
 def fill(store: Store, first: int) -> None:

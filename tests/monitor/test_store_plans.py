@@ -1,0 +1,159 @@
+"""What the daemon asks every second costs the same after a year as on the first day."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from alerts.base import Receipt
+from monitor.store import Store, Unit
+from tests.alerts.make import assessment
+from tests.monitor.make import NOON, add_incident, add_notification, fresh_store, new_mention, sql
+
+DAY = timedelta(days=1)
+LEASE = timedelta(minutes=5)
+OPINION = assessment()
+
+HOT: dict[str, tuple[Callable[[Unit], object], str]] = {
+    "queue": (lambda unit: unit.mentions.queue(64), "ix_mention_queue"),
+    "queue length": (lambda unit: unit.mentions.queue_length(), "ix_mention_queue"),
+    "oldest queued": (lambda unit: unit.mentions.oldest_queued("Zonnehoek"), "ix_mention_queue"),
+    "recognise": (
+        lambda unit: unit.mentions.add([new_mention(1), new_mention(2)], NOON),
+        "sqlite_autoindex_mention_1",
+    ),
+    "counts": (
+        lambda unit: unit.mentions.counts("Zonnehoek", NOON - DAY, NOON),
+        "sqlite_autoindex_bucket_count_1",
+    ),
+    "coverage": (
+        lambda unit: unit.sources.coverage(NOON - DAY, NOON),
+        "ix_coverage_source_ended_at",
+    ),
+    "cover": (
+        lambda unit: unit.sources.cover("feed", NOON, gap=DAY),
+        "ix_coverage_source_ended_at",
+    ),
+    "due": (lambda unit: unit.sources.due(["feed"], NOON), "sqlite_autoindex_source_1"),
+    "claim": (lambda unit: unit.outbox.claim(NOON, LEASE), "ix_notification_lane"),
+    "waiting": (lambda unit: unit.outbox.waiting(), "ix_notification_lane"),
+    "burning": (lambda unit: unit.incidents.burning("Zonnehoek"), "ix_incident_state"),
+    "told": (lambda unit: unit.outbox.told(1), "ix_notification_incident_id"),
+    "voices": (
+        lambda unit: unit.mentions.voices("Zonnehoek", NOON - DAY, NOON),
+        "ix_mention_brand_published_at",
+    ),
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = fresh_store(tmp_path)
+    with made.write() as unit:
+        unit.sources.ensure("feed", "rss", "print", NOON)
+    yield made
+    made.close()
+
+
+def plans(store: Store, ask: Callable[[Unit], object]) -> list[str]:
+    """How SQLite goes about each query that ``ask`` makes."""
+    found: list[str] = []
+
+    def explain(_connection: Any, cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        if statement.startswith("SELECT"):
+            with closing(sqlite3.connect(store.path)) as other:
+                rows = other.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
+            found.extend(row[3] for row in rows)
+
+    event.listen(store._engine, "before_cursor_execute", explain)
+    try:
+        with store.write() as unit:
+            ask(unit)
+    finally:
+        event.remove(store._engine, "before_cursor_execute", explain)
+    return found
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_a_hot_query_goes_by_its_index(store: Store, name: str) -> None:
+    ask, index = HOT[name]
+    plan = plans(store, ask)
+    assert any(index in line for line in plan), plan
+    # Names of sources are few; whatever grows is searched.
+    scans = [
+        line
+        for line in plan
+        if line.startswith("SCAN")
+        and " USING " not in line
+        and line != "SCAN source"
+        and "CONSTANT ROW" not in line
+    ]
+    assert scans == [], plan
+
+
+@contextmanager
+def counted(store: Store) -> Iterator[list[int]]:
+    """Counts the steps of SQLite's virtual machine, in tens: unlike time, the same on any machine."""
+    steps = [0]
+
+    def step() -> int:
+        steps[0] += 1
+        return 0
+
+    def watch(connection: Any, *_: Any) -> None:
+        connection.set_progress_handler(step, 10)
+
+    event.listen(store._engine, "checkout", watch)
+    try:
+        yield steps
+    finally:
+        event.remove(store._engine, "checkout", watch)
+
+
+def cost(store: Store) -> dict[str, int]:
+    costs = {}
+    for name, (ask, _) in HOT.items():
+        with counted(store) as steps, store.write() as unit:
+            ask(unit)
+        costs[name] = steps[0]
+    return costs
+
+
+def a_day(store: Store, day: int) -> None:
+    """So many posts, counts, alerts and interruptions a day."""
+    at = NOON - day * DAY - timedelta(hours=1)
+    with store.write() as unit:
+        unit.mentions.add(
+            [new_mention(1000 * day + n, at=at - timedelta(minutes=n)) for n in range(20)], NOON
+        )
+        for item in unit.mentions.queue(100):
+            unit.mentions.assess(item.mention, "v1", NOON, OPINION)
+        for hour in range(12):
+            unit.sources.cover("feed", at + timedelta(minutes=hour), gap=timedelta())
+    incident = add_incident(store, key=f"leak:{day}")
+    add_notification(store, f"k{day}", incident, now=at)
+    with store.write() as unit:
+        for item in unit.outbox.claim(NOON, LEASE):
+            unit.outbox.delivered(item, NOON, Receipt())
+        unit.incidents.resolve(incident.id, "eva", NOON)
+
+
+def test_history_does_not_make_the_hot_queries_dearer(store: Store) -> None:
+    a_day(store, 40)
+    young = cost(store)
+    for day in range(39, 0, -1):
+        a_day(store, day)
+    old = cost(store)
+    assert sql(store.path, "SELECT count(*) > 700 FROM mention") == [(1,)]
+    assert sql(store.path, "SELECT count(*) > 400 FROM coverage") == [(1,)]
+    # A search in a deeper tree costs a little more; a walk through all of it would cost 40 times.
+    dearer = {name: (young[name], old[name]) for name in HOT if old[name] > 2 * young[name] + 20}
+    assert dearer == {}
+    assert max(young.values()) > 10, "something was counted"
