@@ -26,6 +26,8 @@ class SignalKind(StrEnum):
     ABUSE = "abuse"
     VOLUME_SPIKE = "volume_spike"
     NEGATIVITY_SPIKE = "negativity_spike"
+    TOPIC_BURST = "topic_burst"
+    """Many voices at once use a word that this brand's public hardly ever used."""
     OFFICIAL_ACCOUNT = "official_account"
     """An official account abuses or leaks: perhaps hijacked."""
     SILENT_SOURCE = "silent_source"

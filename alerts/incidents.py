@@ -18,12 +18,13 @@ CRISIS_SUBJECT = "crisis"
 CRISIS_WINDOW = timedelta(hours=6)
 """Spikes no further apart than this are one crisis."""
 
-SPIKES = frozenset({SignalKind.VOLUME_SPIKE, SignalKind.NEGATIVITY_SPIKE})
+SPIKES = frozenset({SignalKind.VOLUME_SPIKE, SignalKind.NEGATIVITY_SPIKE, SignalKind.TOPIC_BURST})
 
 QUIET_AFTER = MappingProxyType(
     {
         SignalKind.VOLUME_SPIKE: timedelta(hours=6),
         SignalKind.NEGATIVITY_SPIKE: timedelta(hours=6),
+        SignalKind.TOPIC_BURST: timedelta(hours=6),
         SignalKind.ABUSE: timedelta(hours=24),
     }
 )
@@ -35,6 +36,7 @@ _UNFINISHED = frozenset({IncidentState.OPEN, IncidentState.ACKNOWLEDGED})
 _PRECEDENCE = (
     SignalKind.SILENT_SOURCE,
     SignalKind.ABUSE,
+    SignalKind.TOPIC_BURST,
     SignalKind.VOLUME_SPIKE,
     SignalKind.NEGATIVITY_SPIKE,
     SignalKind.LEAK,

@@ -257,6 +257,7 @@ class _Scene:
             "reveals": self.words.text(f"reveals.{self._category()}"),
             "opened": self.words.moment(self.incident.opened_at, self.zone),
             "source": self._source(),
+            "term": one_line(str(self.facts.get("term", "")), 40),
         }
 
     def _category(self) -> str:

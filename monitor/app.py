@@ -8,7 +8,7 @@ import json
 import os
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -202,7 +202,7 @@ class App:
             ),
             detect=DetectStep(
                 store=self.store,
-                brands=[_watched(item, config) for item in config.brands],
+                brands=[_watched(item, brands[item.name], sources) for item in config.brands],
                 announcer=announcer,
                 timezone=config.timezone,
                 now=self.now,
@@ -374,13 +374,9 @@ def _fingerprint(options: SourceBase, queries: tuple[Query, ...]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _watched(brand: BrandOptions, config: Config) -> Watched:
-    sources = frozenset(
-        options.name
-        for options in config.sources
-        if options.enabled and (not options.brands or brand.name in options.brands)
-    )
-    return Watched(brand.name, brand.sensitivity, sources)
+def _watched(options: BrandOptions, brand: Brand, sources: Sequence[Source]) -> Watched:
+    reading = {source.name: source.interval for source in sources if brand in source.brands}
+    return Watched(options.name, options.sensitivity, reading, brand.query.terms)
 
 
 def _classifier_part(config: Config) -> tuple[object, ...]:

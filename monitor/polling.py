@@ -124,9 +124,12 @@ class PollStep:
         wish: timedelta | None = None
         try:
             for page in source.connector.fetch(cursor):
+                wish = page.next_poll_after or wish
+                if not page.posts and not page.rejects and page.cursor == cursor:
+                    continue
                 mentions, counts = match(page.posts, source.brands, source.name, self._pseudonyms)
                 self._inbox.ask(lambda p=page, m=mentions, c=counts: self._keep(source, p, m, c))  # type: ignore[misc]
-                wish = page.next_poll_after or wish
+                cursor = page.cursor
         except ConnectorError as failure:
             error = failure
         except StoppedError:

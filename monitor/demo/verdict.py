@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from alerts.base import Severity, SignalKind
 from monitor.demo.stream import Answers
 
-SPIKES = frozenset({SignalKind.VOLUME_SPIKE, SignalKind.NEGATIVITY_SPIKE})
+SPIKES = frozenset({SignalKind.VOLUME_SPIKE, SignalKind.NEGATIVITY_SPIKE, SignalKind.TOPIC_BURST})
 HOSTILE = frozenset({SignalKind.THREAT, SignalKind.ABUSE})
 
 

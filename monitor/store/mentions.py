@@ -289,6 +289,37 @@ class Mentions:
         found: list[int] = list(self._session.exec(query))  # type: ignore[arg-type] # stored: not None
         return found
 
+    def ids_saying(self, brand: str, since: datetime, until: datetime, term: str) -> list[int]:
+        """Ids of the mentions of ``since`` <= moment < ``until`` that hold a term, in any case."""
+        query = (
+            select(MentionRow.id)
+            .where(
+                MentionRow.brand == brand,
+                col(MentionRow.published_at) >= since,
+                col(MentionRow.published_at) < until,
+                col(MentionRow.text).icontains(term, autoescape=True),
+            )
+            .order_by(col(MentionRow.published_at).desc())
+            .limit(500)
+        )
+        return list(self._session.exec(query))  # type: ignore[arg-type] # stored: not None
+
+    def share_of(self, mention_ids: Sequence[int], sentiment: SentimentLabel) -> float:
+        """The part (0 to 1) of some mentions whose assessment has a sentiment."""
+        if not mention_ids:
+            return 0.0
+        query = (
+            select(func.count())
+            .select_from(AssessmentRow)
+            .join(MentionRow, col(MentionRow.id) == AssessmentRow.mention_id)
+            .where(
+                col(AssessmentRow.mention_id).in_(mention_ids),
+                AssessmentRow.version == MentionRow.assessed_by,
+                AssessmentRow.sentiment == sentiment.value,
+            )
+        )
+        return self._session.exec(query).one() / len(mention_ids)
+
     # -- going out -----------------------------------------------------------------------------
 
     def each(
