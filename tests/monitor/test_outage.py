@@ -13,7 +13,7 @@ from monitor.app import App
 from monitor.store import StoreBusyError
 from tests.crash import verify_deliveries, verify_store
 from tests.fakes import FakeClock
-from tests.monitor.make import limit_pages, sql, write_locked
+from tests.monitor.make import limit_pages, new_mention, sql, write_locked
 from tests.monitor.servers import MailServer, Webhook
 
 CONFIG = """
@@ -161,12 +161,12 @@ def test_a_locked_database_stops_every_step_and_loses_nothing(watch: Watch) -> N
 
 def test_what_a_full_disk_did_to_a_batch_is_not_held_against_its_mentions(watch: Watch) -> None:
     with watch.app() as app:
-        for _ in range(40):
-            watch.chatter()
-        watch.leak()
-        app.daemon.steps.poll.run()
-        while app.daemon.steps.poll.in_flight:
-            app.daemon._inbox.pump(1)
+        leak = "Gelekt: wachtwoord beheerder Zonnehoek filiaal 1 is Hx7!qL29z1K"
+        waiting = [new_mention(n, at=watch.clock(), text=leak) for n in range(40)]
+        with app.store.write() as unit:
+            unit.mentions.add(waiting, watch.clock())
+        watch.written += [("news", item.post.id) for item in waiting]
+        sql(app.store.path, "VACUUM")
         used = sql(app.store.path, "PRAGMA page_count")[0][0]
         limit_pages(app.store, used)
         # A mark fits into the pages there are, what follows from the batch does not.
@@ -176,4 +176,4 @@ def test_what_a_full_disk_did_to_a_batch_is_not_held_against_its_mentions(watch:
         limit_pages(app.store, 1_000_000)
         watch.tick_for(app, 2)
         assert watch.verify(app) == [], "neither set aside nor without its alert"
-    assert len(watch.mail.mails) == len(watch.chat.posts) == 1
+    assert len(watch.mail.mails) == len(watch.chat.posts) == 40

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -146,10 +147,14 @@ def a_day(store: Store, day: int) -> None:
 
 
 def test_history_does_not_make_the_hot_queries_dearer(store: Store) -> None:
-    a_day(store, 40)
-    young = cost(store)
-    for day in range(39, 0, -1):
+    for day in range(40, 0, -1):
         a_day(store, day)
+    # In a store of its own: asking leaves traces, too.
+    with TemporaryDirectory() as folder, closing(fresh_store(Path(folder))) as other:
+        with other.write() as unit:
+            unit.sources.ensure("feed", "rss", "print", NOON)
+        a_day(other, 1)
+        young = cost(other)
     old = cost(store)
     assert sql(store.path, "SELECT count(*) > 700 FROM mention") == [(1,)]
     assert sql(store.path, "SELECT count(*) > 400 FROM coverage") == [(1,)]
