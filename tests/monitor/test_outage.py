@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from classifiers.embedded import EmbeddedModel, ModelError
 from monitor.app import App
 from monitor.store import StoreBusyError
 from tests.crash import verify_deliveries, verify_store
@@ -66,12 +68,17 @@ class Watch:
             encoding="utf-8",
         )
 
+    def use_model(self, folder: Path) -> None:
+        """Configure another model."""
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(f"[classifiers]\nmodel = {json.dumps(str(folder))}\n")
+
     def app(self) -> App:
         return App(self.file, now=self.clock)
 
-    def leak(self) -> None:
-        """Somebody publishes a password, another one each time."""
-        number = len(self.written)
+    def leak(self, number: int | None = None) -> None:
+        """Somebody publishes a password, another one each time unless told which."""
+        number = len(self.written) if number is None else number
         self._post(f"Gelekt: wachtwoord beheerder Zonnehoek filiaal {number} is Hx7!qL29z{number}K")
 
     def chatter(self) -> None:
@@ -147,13 +154,14 @@ def test_a_restart_in_the_middle_of_the_outage_loses_nothing(watch: Watch) -> No
     assert len(watch.mail.mails) == len(watch.chat.posts) == 2
 
 
-def test_a_locked_database_stops_every_step_and_loses_nothing(watch: Watch) -> None:
+def test_a_locked_database_stops_a_pass_and_loses_nothing(watch: Watch) -> None:
     with watch.app() as app:
         watch.leak()
-        with write_locked(app.store.path):
-            for step in (app.daemon.steps.assess, app.daemon.steps.deliver, app.daemon.steps.tend):
-                with pytest.raises(StoreBusyError, match="locked by another program"):
-                    step.run()
+        with (
+            write_locked(app.store.path),
+            pytest.raises(StoreBusyError, match="locked by another program"),
+        ):
+            app.daemon.tick()
         watch.tick_for(app, 2)
         assert watch.verify(app) == []
     assert len(watch.mail.mails) == 1
@@ -177,3 +185,45 @@ def test_what_a_full_disk_did_to_a_batch_is_not_held_against_its_mentions(watch:
         watch.tick_for(app, 2)
         assert watch.verify(app) == [], "neither set aside nor without its alert"
     assert len(watch.mail.mails) == len(watch.chat.posts) == 40
+
+
+def test_an_incident_whose_messages_were_refused_is_told_of_once_that_is_mended(
+    watch: Watch,
+) -> None:
+    watch.mail.answer = lambda _mail: "554 no such mailbox"
+    with watch.app() as app:
+        for _ in range(3):
+            watch.leak(number=0)
+            watch.tick_for(app, 2)
+        watch.mail.answer = lambda _mail: "250 taken"
+        watch.leak(number=0)
+        watch.tick_for(app, 2)
+        states = sql(
+            app.store.path, "SELECT state FROM notification WHERE channel = 'mail' ORDER BY id"
+        )
+        keys = sql(app.store.path, "SELECT count(DISTINCT key), count(*) FROM notification")
+    assert states == [("dead",), ("dead",), ("dead",), ("delivered",)]
+    assert keys == [(8, 8)]
+    assert [mail.event for mail in watch.mail.mails] == ["continues"]
+
+
+def test_a_damaged_model_leaves_the_queue_as_it_is(watch: Watch) -> None:
+    whole = EmbeddedModel().folder
+    broken = watch.folder / "model"
+    shutil.copytree(whole, broken)
+    content = (broken / "model.onnx").read_bytes()
+    (broken / "model.onnx").write_bytes(content[:-1])
+    watch.use_model(broken)
+    watch.leak()
+    # Whether it refuses at the start or at the first look, it goes on refusing.
+    for _ in range(6):
+        with pytest.raises(ModelError, match=r"model\.onnx"), watch.app() as app:
+            app.daemon.tick()
+        watch.clock.advance(minutes=2)
+    touched = "SELECT post_id FROM mention WHERE failed OR tries OR assessed_by NOT NULL"
+    assert sql(watch.folder / "merkwacht.db", touched) == []
+    (broken / "model.onnx").write_bytes(content)
+    with watch.app() as app:
+        watch.tick_for(app, 2)
+        assert watch.verify(app) == []
+    assert len(watch.mail.mails) == 1
