@@ -141,8 +141,8 @@ def a_day(store: Store, day: int) -> None:
     incident = add_incident(store, key=f"leak:{day}")
     add_notification(store, f"k{day}", incident, now=at)
     with store.write() as unit:
-        for item in unit.outbox.claim(NOON, LEASE):
-            unit.outbox.delivered(item, NOON, Receipt())
+        for sent in unit.outbox.claim(NOON, LEASE):
+            unit.outbox.delivered(sent, NOON, Receipt())
         unit.incidents.resolve(incident.id, "eva", NOON)
 
 
