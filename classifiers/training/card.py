@@ -126,8 +126,8 @@ To repeat:
     {command}
 
 ## Limits
-- The English sentiment figure on SemEval tweets is optimistic: the first fine-tuning, before this
-  run, had seen most of that pool once, held-out posts included. The Dutch figures are not touched
+- The sentiment figures on SemEval and XLM-T tweets are optimistic: the first fine-tuning, before
+  this run, had seen most of them once, held-out posts included. The Dutch figures are not touched
   by that.
 - Leaks and threats in training were invented for this project, in similar ways as `leaks-dev`;
   real ones will be harder. Detectors for identifiers and keys stand beside the model.
