@@ -27,7 +27,7 @@ class LeakCategory(StrEnum):
     PERSONAL_DATA = "personal_data"
     FINANCIAL = "financial"
     PRODUCT = "product"
-    TRADE_SECRET = "trade_secret"
+    TRADE_SECRET = "trade_secret"  # noqa: S105 - a category
     INTERNAL = "internal"
     SECURITY = "security"
 
@@ -117,7 +117,9 @@ class Classifier(Protocol):
     """
 
     @property
-    def version(self) -> str: ...
+    def version(self) -> str:
+        """Names model and rules."""
+        ...
 
     def classify(self, texts: Sequence[Text]) -> list[Assessment]:
         """Assess each text. Deterministic; never raises for any text, however odd."""
@@ -143,7 +145,9 @@ class Model(Protocol):
     """A neural model with one or more heads: the embedded one, or one from a hub."""
 
     @property
-    def version(self) -> str: ...
+    def version(self) -> str:
+        """Names model and rules."""
+        ...
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Predict for each text, in order; any batching inside."""

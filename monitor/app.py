@@ -46,8 +46,10 @@ from monitor.store import Store
 from monitor.systemd import Notifier
 from monitor.tending import TendStep
 
-WORKERS = 16
-"""Polls and deliveries under way at once."""
+POLLERS = 16
+"""Polls under way at once."""
+SENDERS = 4
+"""Deliveries under way at once: workers of their own, so that hanging sources hold up no alert."""
 
 
 def utc_now() -> datetime:
@@ -98,16 +100,18 @@ class App:
             self._classifier = build_classifier(self.config)
             self.metrics = Metrics(CollectorRegistry())
             self._inbox = Inbox()
-            self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="worker")
+            self._pollers = ThreadPoolExecutor(POLLERS, thread_name_prefix="poll")
+            self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="send")
             steps = self._steps(self.config, self._classifier)
             self.daemon = Daemon(
                 steps=steps,
                 rebuild=self._rebuild,
                 inbox=self._inbox,
-                pool=self._pool,
+                pools=(self._pollers, self._senders),
                 metrics=self.metrics,
                 notifier=notifier or Notifier(""),
             )
+            steps.assess.warm_up()
             steps.poll.begin()
         except BaseException:
             self._lock.close()
@@ -133,6 +137,9 @@ class App:
     def _poke(self) -> None:
         self.daemon.poke()
 
+    def _on_delivered(self) -> None:
+        self.daemon.delivered()
+
     def _rebuild(self) -> Steps:
         """New steps from the configuration as it is now; the store stays."""
         config = load(self.file)
@@ -142,6 +149,7 @@ class App:
         if _classifier_part(config) != _classifier_part(self.config):
             self._classifier = build_classifier(config)
         steps = self._steps(config, self._classifier)
+        steps.assess.warm_up()
         self.config = config
         return steps
 
@@ -185,7 +193,7 @@ class App:
                 sources=sources,
                 store=self.store,
                 inbox=self._inbox,
-                pool=self._pool,
+                pool=self._pollers,
                 pseudonyms=self.pseudonyms,
                 metrics=self.metrics,
                 now=self.now,
@@ -211,10 +219,11 @@ class App:
                 store=self.store,
                 channels=channels,
                 inbox=self._inbox,
-                pool=self._pool,
+                pool=self._senders,
                 metrics=self.metrics,
                 now=self.now,
                 rng=self._rng,
+                delivered=self._on_delivered,
             ),
             tend=TendStep(
                 store=self.store,

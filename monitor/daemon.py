@@ -7,7 +7,7 @@ their own. ``run()`` lets APScheduler say when each step is due and pumps the in
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -71,7 +71,7 @@ class Daemon:
         steps: Steps,
         rebuild: Callable[[], Steps],
         inbox: Inbox,
-        pool: ThreadPoolExecutor,
+        pools: Sequence[ThreadPoolExecutor],
         metrics: Metrics,
         notifier: Notifier,
         monotonic: Callable[[], float] = time.monotonic,
@@ -80,7 +80,7 @@ class Daemon:
         self._rebuild = rebuild
         self._next: Steps | None = None
         self._inbox = inbox
-        self._pool = pool
+        self._pools = pools
         self._metrics = metrics
         self._notifier = notifier
         self._monotonic = monotonic
@@ -97,8 +97,14 @@ class Daemon:
 
         Raises whatever a step raises: a caller that drives the passes itself wants to know.
         """
-        done = Tick()
         self._ticking = True
+        try:
+            return self._pass()
+        finally:
+            self._ticking = False
+
+    def _pass(self) -> Tick:
+        done = Tick()
         self._announced.clear()
         done.polled = self.steps.poll.run()
         self._pump_while(lambda: self.steps.poll.in_flight)
@@ -110,7 +116,6 @@ class Daemon:
             done.sent += started
             self._pump_while(lambda: self.steps.deliver.in_flight)
         done.announcements = list(self._announced)
-        self._ticking = False
         return done
 
     def _pump_while(self, busy: Callable[[], int]) -> None:
@@ -151,11 +156,17 @@ class Daemon:
         self._log.info("ready", sources=len(self.steps.poll.sources))
         try:
             while not self._stopping:
-                self._inbox.pump(0.5)
+                self._pump()
                 self._swap_when_idle()
         finally:
             scheduler.shutdown(wait=False)
             self._drain()
+
+    def _pump(self) -> None:
+        try:
+            self._inbox.pump(0.5)
+        except Exception:  # noqa: BLE001 - a worker's report must not end the loop, whatever is wrong with it
+            self._log.exception("job_failed")
 
     def stop(self) -> None:
         """Ask the loop to end. Safe in a signal handler."""
@@ -216,6 +227,11 @@ class Daemon:
         if not self._ticking:
             self._inbox.post_once("assess", partial(self._turn, "assess"))
 
+    def delivered(self) -> None:
+        """A message is out: the next of its lane need not wait for the next turn."""
+        if not self._ticking and not self._stopping:
+            self._inbox.post_once("deliver", partial(self._turn, "deliver"))
+
     # -- health --------------------------------------------------------------------------------
 
     def health(self) -> dict[str, float]:
@@ -256,9 +272,13 @@ class Daemon:
         """Take the new steps once nothing of the old ones is under way."""
         if self._next is None or self.steps.poll.in_flight or self.steps.deliver.in_flight:
             return
+        try:
+            self._next.poll.begin()
+        except StoreError as error:
+            self._log.warning("reload_waits", error=str(error))
+            return
         self.steps.close()
         self.steps, self._next = self._next, None
-        self.steps.poll.begin()
         self._metrics.reloads.labels(OK).inc()
         self._notifier.ready("watching")
         self._log.info("reloaded", sources=len(self.steps.poll.sources))
@@ -284,5 +304,6 @@ class Daemon:
     def close(self) -> None:
         """Let workers go that wait for us, and close what they use."""
         self._inbox.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in self._pools:
+            pool.shutdown(wait=False, cancel_futures=True)
         self.steps.close()

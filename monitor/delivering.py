@@ -65,7 +65,9 @@ class DeliverStep:
         metrics: Metrics,
         now: Callable[[], datetime],
         rng: random.Random,
+        delivered: Callable[[], object],
     ) -> None:
+        self._delivered = delivered
         self._store = store
         self._channels = channels
         self._inbox = inbox
@@ -189,6 +191,7 @@ class DeliverStep:
             attempts=item.attempts,
             note=receipt.note if receipt else None,
         )
+        self._delivered()
 
     def _record_failure(self, item: Pending, error: DeliveryError, now: datetime) -> None:
         due = next_attempt(

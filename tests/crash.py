@@ -183,8 +183,8 @@ class Ordeal:
         self._folder = folder
         self._kills = kills
         self._say = say
-        self._aims = aims or random.Random(seed).choices(_AIMS, weights=_WEIGHTS, k=kills)  # noqa: S311 - same
-        self._rng = random.Random(seed)  # noqa: S311 - to be repeatable
+        self._aims = aims or random.Random(seed).choices(_AIMS, weights=_WEIGHTS, k=kills)
+        self._rng = random.Random(seed)
         self._posts = invent(posts, self._rng, datetime.now(UTC))
         self._published = 0
         self._database = folder / "crash.db"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -234,7 +235,11 @@ class Mentions:
     def detector(self, brand: str, series: str) -> Detector | None:
         """The stored detector of a series."""
         row = self._session.get(DetectorRow, (brand, series))
-        return None if row is None else Detector(row.version, row.settled_until, row.snapshot)
+        return (
+            None
+            if row is None
+            else Detector(row.version, row.settled_until, copy.deepcopy(row.snapshot))
+        )
 
     def keep_detector(self, brand: str, series: str, detector: Detector) -> None:
         """Store a detector."""
@@ -244,7 +249,8 @@ class Mentions:
                 series=series,
                 version=detector.version,
                 settled_until=detector.settled_until,
-                snapshot=dict(detector.snapshot),
+                # A copy: the detector goes on reading, and must not change what is about to be stored.
+                snapshot=copy.deepcopy(dict(detector.snapshot)),
             )
         )
 

@@ -46,7 +46,7 @@ def days(
     rate: float, length: int, seed: int, *, per_day: int = 24, dispersion: float = 0.0
 ) -> list[int]:
     """Counts with nights, weekends and, when asked, an over-dispersed rate."""
-    random_ = random.Random(seed)  # noqa: S311 - repeatable on purpose
+    random_ = random.Random(seed)
     counts = []
     for index in range(length * per_day):
         hour = index % per_day * 24 / per_day
@@ -247,7 +247,7 @@ def test_the_day_the_clock_changes_keeps_local_hours(change: date) -> None:
     zone = ZoneInfo("Europe/Amsterdam")
     start = datetime.combine(change - timedelta(days=21), time(), zone).astimezone(UTC)
     detector = SpikeDetector(bucket=HOUR, timezone="Europe/Amsterdam")
-    at, random_ = start, random.Random(12)  # noqa: S311 - repeatable on purpose
+    at, random_ = start, random.Random(12)
     while at < start + timedelta(days=23):
         awake = 8 <= at.astimezone(zone).hour < 23
         verdict = detector.advance(at, poisson(random_, 40 if awake else 2))

@@ -23,7 +23,7 @@ Said = tuple[datetime, str, str, str]
 
 def chatter(amount: int, seed: int, *, gap_minutes: float = 12) -> list[Said]:
     """Mentions about nothing in particular, words drawn by a long-tailed habit."""
-    random_ = random.Random(seed)  # noqa: S311 - repeatable on purpose
+    random_ = random.Random(seed)
     vocabulary = ["".join(random_.choices(SYLLABLES, k=3)) for _ in range(900)]
     weights = [1 / (rank + 3) for rank in range(len(vocabulary))]
     at, said = MONDAY, []
@@ -142,7 +142,7 @@ def test_a_restart_at_any_mention_changes_nothing(seed: int, cut: int, gap: floa
 
 def test_memory_is_bounded_however_much_is_said() -> None:
     detector = TopicDetector()
-    random_ = random.Random(12)  # noqa: S311 - repeatable on purpose
+    random_ = random.Random(12)
     for number in range(4000):
         words = ["".join(random_.choices("abcdefghij", k=6)) for _ in range(12)]
         detector.advance(

@@ -37,7 +37,7 @@ def posts(path: str | None) -> list[str]:
     if path:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
         return [str(json.loads(line)["text"]) for line in lines]
-    chance = random.Random(1)  # noqa: S311 - a bench, no secret
+    chance = random.Random(1)
     made = [chance.choices(SENTENCE.split(), k=chance.randint(5, 45)) for _ in range(1_000)]
     for number, words in enumerate(made):
         if number % 2:

@@ -100,14 +100,12 @@ def test_match_shows_where_a_query_is_wrong() -> None:
 
 
 def test_classify_writes_one_object_a_line_in_order() -> None:
-    given = "\n".join(
-        [
-            '{"id": "a", "text": "Geweldige winkel, heel blij mee!", "lang": "nl"}',
-            '{"id": 7}',
-            "[]",
-            '{"id": "b", "text": "worst service ever, I am furious"}',
-            '{"id": "c", "text": ""}',
-        ]
+    given = (
+        '{"id": "a", "text": "Geweldige winkel, heel blij mee!", "lang": "nl"}\n'
+        '{"id": 7}\n'
+        "[]\n"
+        '{"id": "b", "text": "worst service ever, I am furious"}\n'
+        '{"id": "c", "text": ""}'
     )
     done = merkwacht("classify", given=given)
     assert done.returncode == 1

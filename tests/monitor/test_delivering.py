@@ -55,7 +55,8 @@ class Office:
             pool=self.pool,
             metrics=Metrics(CollectorRegistry()),
             now=self.clock,
-            rng=random.Random(1),  # noqa: S311 - jitter
+            delivered=lambda: None,
+            rng=random.Random(1),
         )
 
     def work(self) -> int:
