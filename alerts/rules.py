@@ -11,11 +11,14 @@ from datetime import UTC, tzinfo
 from typing import Any
 
 from alerts.base import Severity, Signal, SignalKind
-from classifiers.base import AbuseLabel, Assessment, LeakCategory
+from classifiers.base import AbuseLabel, Assessment, Leak, LeakCategory
 from connectors.base import Mention
 
 CLEAR_ABUSE = 0.8
 """From this score on an insult is clear enough to be counted as abuse."""
+
+SURE_LEAK = 0.9
+"""Below this score a leak is a doubtful one."""
 
 GRAVE_CATEGORIES = frozenset(
     {LeakCategory.CREDENTIALS, LeakCategory.PERSONAL_DATA, LeakCategory.SECURITY}
@@ -53,7 +56,7 @@ def signals_of(
             _signal(
                 SignalKind.LEAK,
                 mention,
-                _leak_severity(assessment.leak.category),
+                _leak_severity(assessment.leak),
                 subject=mention.story,
                 facts=facts | _leak_facts(assessment),
             )
@@ -126,8 +129,12 @@ def _is_clear_abuse(assessment: Assessment) -> bool:
     return abuse.label is AbuseLabel.ABUSIVE and abuse.score >= CLEAR_ABUSE
 
 
-def _leak_severity(category: LeakCategory) -> Severity:
-    return Severity.CRITICAL if category in GRAVE_CATEGORIES else Severity.HIGH
+def _leak_severity(leak: Leak) -> Severity:
+    """A step lower when in doubt: a person should look, but nobody need be woken for it."""
+    grave = leak.category in GRAVE_CATEGORIES
+    if leak.score < SURE_LEAK:
+        return Severity.HIGH if grave else Severity.MEDIUM
+    return Severity.CRITICAL if grave else Severity.HIGH
 
 
 def _common_facts(

@@ -29,6 +29,14 @@ def test_a_leak_is_high_and_critical_where_harm_is_done_by_the_minute(category):
     assert found.facts["category"] == category.value
 
 
+@pytest.mark.parametrize("category", [each for each in LeakCategory if each != LeakCategory.NONE])
+def test_a_doubtful_leak_is_a_step_less_severe_than_a_sure_one(category):
+    (sure,) = signals_of(mention(), assessment(leak=leak(category, score=0.9)))
+    (doubtful,) = signals_of(mention(), assessment(leak=leak(category, score=0.89)))
+
+    assert doubtful.severity == sure.severity - 1
+
+
 def test_a_leak_is_about_its_story_and_keyed_by_its_post():
     (found,) = signals_of(mention(number=7, story="s9"), assessment(leak=leak()))
 
