@@ -129,7 +129,13 @@ class HubModel:
             return self._loaded
 
     def _open(self) -> _Loaded:
-        import transformers  # noqa: PLC0415 - seconds and megabytes, only for hub models
+        try:
+            import transformers  # noqa: PLC0415 - seconds and megabytes, only for hub models
+        except ImportError:
+            raise ModelError(
+                f"model {self.name} needs transformers: pip install 'merkwacht[hub]' if it has an "
+                "ONNX graph, 'merkwacht[torch]' if not"
+            ) from None
 
         folder, commit = self._folder()
         try:

@@ -8,7 +8,7 @@ import json
 import os
 import random
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -281,17 +281,21 @@ def build_classifier(config: Config) -> Classifier:
         language=LanguageIdentifier(),
         detectors=default_detectors(words),
         leak_threshold=options.leak_threshold or embedded.leak_threshold,
-        sentiment_model=_hub_model(options.sentiment_model, "sentiment", options.threads),
-        abuse_model=_hub_model(options.abuse_model, "abuse", options.threads),
+        sentiment_model=_hub_model(
+            options.sentiment_model, "sentiment", options.sentiment_labels, options.threads
+        ),
+        abuse_model=_hub_model(options.abuse_model, "abuse", options.abuse_labels, options.threads),
     )
 
 
-def _hub_model(name: str | None, head: Literal["sentiment", "abuse"], threads: int) -> Model | None:
+def _hub_model(
+    name: str | None, head: Literal["sentiment", "abuse"], labels: Mapping[str, str], threads: int
+) -> Model | None:
     if name is None:
         return None
     from classifiers.hub import HubModel  # noqa: PLC0415 - imports transformers
 
-    return HubModel(name, head, threads=threads)
+    return HubModel(name, head, labels=labels or None, threads=threads)
 
 
 def open_pseudonyms(store: Store) -> Pseudonyms:

@@ -86,6 +86,12 @@ class ClassifierOptions(Options):
     """Hugging Face id or folder of a sequence-classification model for sentiment instead of ours."""
     abuse_model: str | None = None
     """The same for abuse."""
+    sentiment_labels: dict[str, Literal["negative", "neutral", "positive"]] = Field(
+        default_factory=dict
+    )
+    """What the labels of ``sentiment_model`` mean, where their names do not say."""
+    abuse_labels: dict[str, Literal["none", "abusive", "threat"]] = Field(default_factory=dict)
+    """The same for ``abuse_model``."""
 
 
 class HttpOptions(Options):
