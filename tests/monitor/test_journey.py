@@ -57,6 +57,7 @@ class Stage:
             kind = "file"
             name = "clippings"
             path = "{self.posts}"
+            interval_seconds = 1200
             [[channels]]
             kind = "email"
             name = "mail"
@@ -100,6 +101,8 @@ class Stage:
 
     def pass_time(self, minutes: float = 5) -> Tick:
         self.clock.advance(minutes=minutes)
+        with self.app.store.write() as unit:
+            unit.sources.make_due(["clippings"], self.clock())
         return self.app.daemon.tick()
 
     def ask(self, query: str) -> list[Any]:
@@ -153,10 +156,10 @@ def test_a_crisis_is_noticed_told_once_and_over_when_it_is_quiet(
     stage: Stage, mails: Mailbox
 ) -> None:
     calm = random.Random(7)
-    for quarter in range(30 * 4):
-        if quarter // 4 % 24 in range(7, 22) and calm.random() < 0.2:
+    for half in range(30 * 2):
+        if half // 2 % 24 in range(7, 22) and calm.random() < 0.4:
             stage.say(calm.choice(ORDINARY))
-        stage.pass_time(15)
+        stage.pass_time(30)
     assert mails.mails == []
     for minute in range(6):
         for _ in range(4):
@@ -169,8 +172,8 @@ def test_a_crisis_is_noticed_told_once_and_over_when_it_is_quiet(
     opened = stage.ask("SELECT kind, state FROM incident")
     assert len(opened) == 1
     assert opened[0][0] in ("volume_spike", "negativity_spike")
-    for _ in range(14 * 4):
-        stage.pass_time(15)
+    for _ in range(40 * 2):
+        stage.pass_time(30)
     assert stage.ask("SELECT state FROM incident") == [("resolved",)]
     stories = stage.ask("SELECT DISTINCT event FROM notification")
     assert ("opened",) in stories
