@@ -11,7 +11,7 @@ from datetime import UTC, tzinfo
 from typing import Any
 
 from alerts.base import Severity, Signal, SignalKind
-from classifiers.base import AbuseLabel, Assessment, Leak, LeakCategory
+from classifiers.base import AbuseLabel, Assessment, Confidence, Leak, LeakCategory
 from connectors.base import Mention
 
 CLEAR_ABUSE = 0.8
@@ -51,7 +51,7 @@ def signals_of(
     if mention.official:
         return _official(mention, assessment, facts)
     signals = []
-    if assessment.leak.escalate:
+    if assessment.leak.escalate and not _is_only_a_threat(assessment):
         signals.append(
             _signal(
                 SignalKind.LEAK,
@@ -124,17 +124,29 @@ def _signal(
     )
 
 
+def _is_only_a_threat(assessment: Assessment) -> bool:
+    """A threat that shows no evidence of a leak: what the threatener knows is part of the threat."""
+    return assessment.abuse.label is AbuseLabel.THREAT and not _has_evidence(assessment.leak)
+
+
 def _is_clear_abuse(assessment: Assessment) -> bool:
     abuse = assessment.abuse
     return abuse.label is AbuseLabel.ABUSIVE and abuse.score >= CLEAR_ABUSE
 
 
 def _leak_severity(leak: Leak) -> Severity:
-    """A step lower when in doubt: a person should look, but nobody need be woken for it."""
+    """How bad, given how sure: a doubtful leak need not wake anybody.
+
+    Critical is for grave leaks of which there is evidence in the text, not the model's word alone.
+    """
     grave = leak.category in GRAVE_CATEGORIES
     if leak.score < SURE_LEAK:
-        return Severity.HIGH if grave else Severity.MEDIUM
-    return Severity.CRITICAL if grave else Severity.HIGH
+        return Severity.HIGH if grave and _has_evidence(leak) else Severity.MEDIUM
+    return Severity.CRITICAL if grave and _has_evidence(leak) else Severity.HIGH
+
+
+def _has_evidence(leak: Leak) -> bool:
+    return any(finding.confidence is not Confidence.LOW for finding in leak.findings)
 
 
 def _common_facts(

@@ -130,7 +130,7 @@ def abuse_of(prediction: Prediction) -> Abuse:
     return Abuse(AbuseLabel.ABUSIVE if score >= ABUSIVE_AT else AbuseLabel.NONE, score)
 
 
-def to_contract(assessment: Assessment, id: str) -> dict[str, Any]:  # noqa: A002  the contract's word
+def to_contract(assessment: Assessment, id: str | int) -> dict[str, Any]:  # noqa: A002  the contract's word
     """Return the JSON object that ``merkwacht classify`` prints for ``assessment``.
 
     Args:

@@ -133,8 +133,8 @@ class HubModel:
             import transformers  # noqa: PLC0415 - seconds and megabytes, only for hub models
         except ImportError:
             raise ModelError(
-                f"model {self.name} needs transformers: pip install 'merkwacht[hub]' if it has an "
-                "ONNX graph, 'merkwacht[torch]' if not"
+                f"model {self.name} needs transformers: pip install '.[hub]' if it has an "
+                "ONNX graph, '.[torch]' if not"
             ) from None
 
         folder, commit = self._folder()
@@ -342,7 +342,7 @@ def _torch_runner(name: str, folder: Path, threads: int) -> Runner:
     if not _torch_is_there():
         raise ModelError(
             f"model {name} has no ONNX graph ({' or '.join(_GRAPHS)}) and needs PyTorch: "
-            "pip install 'merkwacht[torch]'"
+            "pip install '.[torch]'"
         )
     import torch  # noqa: PLC0415 - an optional extra
     import transformers  # noqa: PLC0415

@@ -115,7 +115,20 @@ def _category(prediction: Prediction, findings: Sequence[Finding], *, sure: bool
         log_odds[finding.category] = max(log_odds[finding.category], base + weight)
     if not opinion and max(log_odds.values()) <= math.log(_FAITH):
         return LeakCategory.INTERNAL
-    return max(GRAVITY, key=lambda category: log_odds[category])
+    likeliest = max(GRAVITY, key=lambda category: log_odds[category])
+    if likeliest is LeakCategory.CREDENTIALS and _shows_a_person_and_no_key(findings):
+        return LeakCategory.PERSONAL_DATA
+    return likeliest
+
+
+def _shows_a_person_and_no_key(findings: Iterable[Finding]) -> bool:
+    """Whether somebody's identifier can be seen in the text, and nothing like a password can."""
+    identified = False
+    for finding in findings:
+        if finding.category is LeakCategory.CREDENTIALS:
+            return False
+        identified |= kind(finding) is Kind.IDENTIFIER and finding.confidence is not Confidence.LOW
+    return identified
 
 
 def _logit(probability: float) -> float:

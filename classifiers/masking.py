@@ -1,8 +1,9 @@
 """Hides what an alert, a log line or a report must not repeat.
 
 Masking is eager where detection is careful: it hides every value that could be a secret or an
-identifier, valid or not, whether or not the post was escalated. Names of people and words that give
-something away in plain prose cannot be told by shape; they are why the evidence itself stays behind
+identifier, valid or not, whether or not the post was escalated. Names of people are
+hidden behind a form of address only; other names, and words that give something away in plain
+prose, cannot be told by shape: they are why the evidence itself stays behind
 a login and an excerpt is short.
 """
 
@@ -35,6 +36,7 @@ class _Hidden(StrEnum):
     HOST = "host"
     PATH = "path"
     CODE_NAME = "code_name"
+    NAME = "name"
     NUMBER = "number"
 
 
@@ -52,6 +54,7 @@ _LABELS: Final[Mapping[str, Mapping[_Hidden, str]]] = {
         _Hidden.HOST: "host",
         _Hidden.PATH: "path",
         _Hidden.CODE_NAME: "code name",
+        _Hidden.NAME: "name",
         _Hidden.NUMBER: "number",
     },
     "nl": {
@@ -67,6 +70,7 @@ _LABELS: Final[Mapping[str, Mapping[_Hidden, str]]] = {
         _Hidden.HOST: "host",
         _Hidden.PATH: "pad",
         _Hidden.CODE_NAME: "codenaam",
+        _Hidden.NAME: "naam",
         _Hidden.NUMBER: "nummer",
     },
 }
@@ -108,6 +112,12 @@ _BORN = re.compile(
     r"(?P<value>\d{1,2}[-/. ](?:\d{1,2}|[a-z]{3,9})[-/. ]\d{2,4})",
     re.IGNORECASE,
 )
+_NAMED = re.compile(
+    r"\b(?:[Dd]e\s)?(?:[Mm]evrouw|[Mm]eneer|[Mm]evr|[Dd]hr|[Mm][wr]s?|M[wr]s?|Drs?|dr)\.?\s"
+    r"(?P<value>(?:[A-Z]\.\s?){0,4}(?:(?:van|de|der|den|ter|ten|te|het|'t|el|la|le)\s){0,3}"
+    r"[A-ZÀ-Ý][\w'’-]{1,40}(?:\s[A-ZÀ-Ý][\w'’-]{1,40}){0,2})"
+)
+"""A person behind a form of address: ``mevr. I. Vrolijk-Postma``."""
 _KEY = re.compile(r"[A-Za-z0-9+_=~-]{12,}")
 _KEY_ENTROPY = 3.0
 _BLANKLESS = re.compile(r"\S{1,400}")
@@ -262,6 +272,8 @@ def _numbers(text: str) -> Iterator[_Span]:
             yield _Span(match.start(), match.end(), _Hidden.NUMBER)
     for match in _BORN.finditer(text):
         yield _Span(match.start("value"), match.end("value"), _Hidden.BIRTH)
+    for match in _NAMED.finditer(text):
+        yield _Span(match.start("value"), match.end("value"), _Hidden.NAME)
 
 
 def _keys(text: str) -> Iterator[_Span]:

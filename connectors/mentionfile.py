@@ -8,6 +8,7 @@ replies``; others are ignored, so that an export with assessments can be read ag
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -80,12 +81,23 @@ def parse_object(value: Any) -> Post:
         id=line.id,
         text=clean(line.text),
         published_at=published_at,
-        url=web_url(line.url),
+        url=_without_handle(web_url(line.url)),
         author=line.author or None,
         author_followers=line.author_followers,
         language=language_tag(line.lang),
         engagement=Engagement(line.likes or 0, line.shares or 0, line.replies or 0),
     )
+
+
+_STATUS = re.compile(
+    r"^https://(?P<host>(?:www\.|mobile\.)?(?:x|twitter)\.com)/\w+/status/(?P<id>\d+)"
+)
+
+
+def _without_handle(url: str | None) -> str | None:
+    """A link to a post on X that does not carry its author's handle: it leads to the same post."""
+    found = _STATUS.match(url) if url else None
+    return f"https://{found['host']}/i/web/status/{found['id']}" if found else url
 
 
 def _storable(value: dict[str, Any]) -> dict[str, Any]:

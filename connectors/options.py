@@ -7,10 +7,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
+
+
+@dataclass(frozen=True, slots=True)
+class SecretPlaces:
+    """Where secrets are read from, while a configuration is parsed."""
+
+    base: Path = Path()
+    """Relative secret files count from here."""
+    needed: bool = True
+    """False: a systemd credential that only the service can read is left out, not an error."""
+
+
+_DEFAULT_PLACES = SecretPlaces()
+SECRET_PLACES: ContextVar[SecretPlaces] = ContextVar("secret_places", default=_DEFAULT_PLACES)
 
 
 class Options(BaseModel):
@@ -35,7 +52,7 @@ class Options(BaseModel):
             twin = f"{name}_file"
             if twin in values:
                 if name in values:
-                    raise ValueError(f"give either {name} or {twin}, not both")
+                    raise secret_error(name, f"give either this or {twin}, not both")
                 values[name] = _read_named(name, {"file": values.pop(twin)})
             elif isinstance(values.get(name), Mapping):
                 values[name] = _read_named(name, values[name])
@@ -53,7 +70,12 @@ def _read_named(name: str, where: Mapping[str, Any]) -> SecretStr:
     try:
         return read_secret(where)
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
+        raise secret_error(name, str(error)) from None
+
+
+def secret_error(name: str, message: str) -> PydanticCustomError:
+    """An error of a whole table that belongs to its key ``name``."""
+    return PydanticCustomError("secret", "{message}", {"message": message, "key": name})
 
 
 def read_secret(where: Mapping[str, Any]) -> SecretStr:
@@ -72,6 +94,9 @@ def read_secret(where: Mapping[str, Any]) -> SecretStr:
     else:
         if how == "credential":
             folder = os.environ.get("CREDENTIALS_DIRECTORY")
+            if folder is None and not SECRET_PLACES.get().needed:
+                # Has the form of every secret: a word, a password, an address.
+                return SecretStr(f"https://credential.invalid/{place}")
             if folder is None:
                 raise ValueError(
                     f"credential {place}: $CREDENTIALS_DIRECTORY is not set; "
@@ -79,7 +104,7 @@ def read_secret(where: Mapping[str, Any]) -> SecretStr:
                 )
             path = Path(folder) / str(place)
         else:
-            path = Path(str(place)).expanduser()
+            path = SECRET_PLACES.get().base / Path(str(place)).expanduser()
         try:
             value = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

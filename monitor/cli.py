@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NoReturn
 from zoneinfo import ZoneInfo
 
 import typer
@@ -81,12 +81,25 @@ def main() -> None:
     """Entry point of the ``merkwacht`` command."""
     # Whatever we create (database, log, lock) is ours alone to read.
     os.umask(0o077)
+    _open_missing_streams()
     try:
         app()
+        sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output has gone, as `head` does: not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+    except OSError as error:
+        _say(f"merkwacht: {error.strerror or error}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(EXIT_FAILURES) from None
+
+
+def _open_missing_streams() -> None:
+    """A standard stream that the caller closed is as good as /dev/null."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - for good
 
 
 def _say(text: str = "") -> None:
@@ -112,13 +125,18 @@ def _explained() -> Iterator[None]:
         _fail(str(error), EXIT_USAGE)
     except (StoreError, ModelError) as error:
         _fail(f"merkwacht: {error}", EXIT_FAILURES)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"merkwacht: {where}{error.strerror or error}", EXIT_FAILURES)
 
 
-def _load(file: Path | None) -> tuple[Path, Config]:
+def _load(file: Path | None, *, secrets: bool = False) -> tuple[Path, Config]:
     from monitor.config import find, load  # noqa: PLC0415
 
     path = find(file)
-    return path, load(path)
+    return path, load(path, secrets=secrets)
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -148,7 +166,8 @@ def options(
 @app.command()
 def init(
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.")
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to write it; - for stdout."),
     ] = Path("config.toml"),
     brand: Annotated[str, typer.Option(help="The brand to watch.")] = "Acme",
     language: Annotated[Language, typer.Option(help="Language of the alerts.")] = Language.NL,
@@ -157,6 +176,12 @@ def init(
     """Write a commented configuration to start from."""
     from monitor.commands.starting import starter  # noqa: PLC0415
 
+    if str(output) == "-":
+        try:
+            sys.stdout.write(starter(brand, language.value))
+        except ValueError as error:
+            _fail(f"--brand: {error}", EXIT_USAGE)
+        return
     if output.exists() and not force:
         _fail(f"{output}: exists already; choose another --output, or --force", EXIT_USAGE)
     try:
@@ -184,7 +209,7 @@ def check(
 ) -> None:
     """Validate the configuration: every problem at once, each on its own line."""
     with _explained():
-        path, settings = _load(config)
+        path, settings = _load(config, secrets=online)
         if not online:
             tables = ("brands", "sources", "channels", "receivers", "routes")
             counts = (f"{name} {len(getattr(settings, name))}" for name in tables)
@@ -220,7 +245,7 @@ def run(
     from monitor.systemd import Notifier  # noqa: PLC0415
 
     with _explained():
-        path, settings = _load(config)
+        path, settings = _load(config, secrets=True)
         set_up(level=settings.log.level, style=settings.log.format)
         installation = App(path, notifier=Notifier())
         if once:
@@ -236,7 +261,10 @@ def _run_once(installation: App) -> None:
             unit.sources.make_due(list(daemon.steps.poll.sources), installation.now())
             unit.outbox.make_due(installation.now())
         done = daemon.tick()
-    _say(f"{done.polled} sources polled, {done.assessed} mentions assessed, {done.sent} sent")
+    _say(
+        f"{done.polled} sources polled, {done.assessed} mentions assessed, "
+        f"{done.sent} notifications delivered, {done.waiting} waiting"
+    )
     failures = [
         *(f"source {each.source}: {each.message}" for each in daemon.steps.poll.failures),
         *(
@@ -334,7 +362,19 @@ def _explain_x(query: Query) -> None:
 
 
 @app.command()
-def classify(plain: PlainOption = False, config: ConfigOption = None) -> None:
+def classify(
+    plain: PlainOption = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            metavar="FILE",
+            help="Use the models, threshold and watch words of this configuration. Default: none.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Assess posts from standard input: one JSON object a line, in input order.
 
     Reads {"id": …, "text": …, "lang"?: …} a line. Needs no configuration; with --config the models,
@@ -428,7 +468,8 @@ def import_(
     from monitor.commands.transfer import import_file  # noqa: PLC0415
 
     if not file.is_file():
-        _fail(f"{file}: no such file", EXIT_USAGE)
+        what = "not a regular file" if file.exists() else "no such file"
+        _fail(f"{file}: {what}", EXIT_USAGE)
     with _explained():
         settings = _load(config)[1]
         store = _open_store(settings, migrate=True)
@@ -471,18 +512,30 @@ def export(
         store = _open_store(settings, migrate=False)
         with store.read() as unit:
             total = unit.mentions.total()
-        sink = sys.stdout.buffer if output is None else output.open("wb")
         try:
-            with _progress("exporting", total) as bar:
+            with _progress("exporting", total) as bar, _sink(output) as sink:
                 count = write(store, sink, style=style.value, since=begin, until=end, progress=bar)
-            sink.flush()
         except ExportError as error:
             _fail(f"merkwacht: {error}", EXIT_FAILURES)
         finally:
-            if output is not None:
-                sink.close()
             store.close()
     _say(f"{count} mentions")
+
+
+@contextmanager
+def _sink(output: Path | None) -> Iterator[BinaryIO]:
+    """Where an export goes: a file appears, or is replaced, only when all of it is there."""
+    if output is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _moment(text: str | None, option: str, settings: Config) -> datetime | None:

@@ -30,11 +30,13 @@ from alerts.routes import ReceiverOptions, RouteOptions
 from alerts.spikes import Sensitivity
 from connectors import CONNECTORS
 from connectors.addresses import AddressPolicy
-from connectors.options import Options
+from connectors.options import SECRET_PLACES, Options, SecretPlaces
 from connectors.query import Query, QuerySyntaxError
 from connectors.queryx import XQueryError
 from connectors.x import XOptions
 
+SYSTEM_FOLDER = Path("/etc/merkwacht")
+SYSTEM_STATE = Path("/var/lib/merkwacht")
 SEARCH_PATH = (Path("config.toml"), Path("/etc/merkwacht/config.toml"))
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$"
 
@@ -271,8 +273,13 @@ def find(given: Path | None) -> Path:
     )
 
 
-def load(file: Path) -> Config:
+def load(file: Path, *, secrets: bool = True) -> Config:
     """Read and check a configuration.
+
+    Args:
+        file: the file.
+        secrets: False for commands that send and fetch nothing: they can do without the systemd
+            credentials that only the service may read.
 
     Raises:
         ConfigError: with every problem at once.
@@ -289,10 +296,10 @@ def load(file: Path) -> Config:
         ) from None
     except OSError as error:
         raise ConfigError(file, [Problem("(file)", error.strerror or "cannot be read")]) from None
-    return parse(text, file)
+    return parse(text, file, secrets=secrets)
 
 
-def parse(text: str, file: Path) -> Config:
+def parse(text: str, file: Path, *, secrets: bool = True) -> Config:
     """Check the text of a configuration; ``file`` is for messages and relative paths.
 
     Raises:
@@ -304,10 +311,13 @@ def parse(text: str, file: Path) -> Config:
         raise ConfigError(file, [_syntax_problem(error)]) from None
     problems: list[Problem] = []
     config: Config | None = None
+    places = SECRET_PLACES.set(SecretPlaces(file.absolute().parent, secrets))
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
         problems += [_problem(item) for item in error.errors(include_url=False)]
+    finally:
+        SECRET_PLACES.reset(places)
     problems += _name_problems(data)
     if config is not None and not problems:
         problems += [*_address_problems(config), *_search_problems(config)]
@@ -321,6 +331,9 @@ def _anchored(options: StoreOptions, file: Path) -> StoreOptions:
         return options
     folder = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
     base = Path(folder) if folder else file.absolute().parent
+    if not folder and base == SYSTEM_FOLDER:
+        # A command beside the service: the service's database, not a second one in /etc.
+        base = SYSTEM_STATE
     return options.model_copy(update={"path": base / options.path})
 
 
@@ -334,26 +347,32 @@ def _syntax_problem(error: tomllib.TOMLDecodeError) -> Problem:
 
 
 def _problem(item: Mapping[str, Any]) -> Problem:
+    """One error of pydantic in the reader's terms."""
     location = list(item["loc"])
-    kind = str(item["type"])
     context = item.get("ctx", {})
     path, known = _path(location)
-    if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(location[-1]), known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(sorted(known))}"
-        return Problem(path, f"unknown key; {hint}")
-    if kind == "missing":
-        return Problem(path, "is missing; it has no default")
-    if kind == "union_tag_invalid":
-        return Problem(f"{path}.kind", f"unknown kind; allowed: {context.get('expected_tags')}")
-    if kind == "union_tag_not_found":
-        return Problem(f"{path}.kind", "is missing; it says which kind this is")
-    if kind in ("literal_error", "enum"):
-        return Problem(path, f"not a known value; allowed: {context.get('expected')}")
-    message = str(item["msg"])
-    for prefix in ("Value error, ", "Assertion failed, "):
-        message = message.removeprefix(prefix)
-    return Problem(path, f"{message[:1].lower()}{message[1:]}")
+    match str(item["type"]):
+        case "extra_forbidden":
+            near = difflib.get_close_matches(str(location[-1]), known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(sorted(known))}"
+            message = f"unknown key; {hint}"
+        case "secret":
+            path, message = f"{path}.{context['key']}", str(item["msg"])
+        case "missing":
+            message = "is missing; it has no default"
+        case "path_type":
+            message = "is not a path; write it as a text in quotes"
+        case "union_tag_invalid":
+            path = f"{path}.kind"
+            message = f"unknown kind; allowed: {context.get('expected_tags')}"
+        case "union_tag_not_found":
+            path, message = f"{path}.kind", "is missing; it says which kind this is"
+        case "literal_error" | "enum":
+            message = f"not a known value; allowed: {context.get('expected')}"
+        case _:
+            message = str(item["msg"]).removeprefix("Value error, ")
+            message = f"{message[:1].lower()}{message[1:]}"
+    return Problem(path, message)
 
 
 def _path(location: Sequence[str | int]) -> tuple[str, list[str]]:

@@ -59,6 +59,9 @@ class Tick:
     polled: int = 0
     assessed: int = 0
     sent: int = 0
+    """Notifications that the other side took."""
+    waiting: int = 0
+    """Notifications left in the outbox."""
     announcements: list[Announcement] = field(default_factory=list)
 
 
@@ -112,9 +115,11 @@ class Daemon:
             done.assessed += count
         self._announced += self.steps.detect.run()[1]
         self._announced += self.steps.tend.run()[1]
-        while started := self.steps.deliver.run():
-            done.sent += started
+        before = self.steps.deliver.sent
+        while self.steps.deliver.run():
             self._pump_while(lambda: self.steps.deliver.in_flight)
+        done.sent = self.steps.deliver.sent - before
+        done.waiting = self.steps.deliver.waiting()
         done.announcements = list(self._announced)
         return done
 

@@ -79,6 +79,8 @@ class DeliverStep:
         self._unrecorded: dict[int, Callable[[], None]] = {}
         self._began = False
         self._log = logger("deliver")
+        self.sent = 0
+        """Messages taken by the other side so far."""
         self.failures: list[DeliveryFailure] = []
         """What failed since the caller last emptied it; kept short."""
 
@@ -112,6 +114,11 @@ class DeliverStep:
             self._in_flight.add(item.id)
             self._pool.submit(self._attempt, item)
         return len(claimed)
+
+    def waiting(self) -> int:
+        """How many notifications are in the outbox."""
+        with self._store.read() as unit:
+            return unit.outbox.waiting()[0]
 
     # -- in a worker ---------------------------------------------------------------------------
 
@@ -191,6 +198,7 @@ class DeliverStep:
             attempts=item.attempts,
             note=receipt.note if receipt else None,
         )
+        self.sent += 1
         self._delivered()
 
     def _record_failure(self, item: Pending, error: DeliveryError, now: datetime) -> None:

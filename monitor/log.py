@@ -44,7 +44,13 @@ def set_up(*, level: str = "info", style: str = "auto", stream: TextIO | None = 
         processors.append(structlog.processors.JSONRenderer(ensure_ascii=False))
     elif style == "auto" and sink.isatty():
         processors[2:3] = []
-        processors.append(structlog.dev.ConsoleRenderer(pad_event_to=24))
+        processors.append(
+            structlog.dev.ConsoleRenderer(
+                # Plain: the pretty one prints local variables, which may hold a post.
+                pad_event_to=24,
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        )
     else:
         processors.append(_LOGFMT)
     structlog.configure(

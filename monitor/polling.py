@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from connectors.base import Connector, ConnectorError, Cursor, Page, SourceFault
+from classifiers.masking import mask
+from connectors.base import Connector, ConnectorError, Cursor, Page, Reject, SourceFault
 from monitor.database import StoreError
 from monitor.inbox import Inbox, StoppedError
 from monitor.log import logger
@@ -47,6 +49,14 @@ class PollFailure:
     source: str
     fault: SourceFault
     message: str
+
+
+_AUTHOR = re.compile(r'("author"\s*:\s*")(?:[^"\\]|\\.)*')
+
+
+def _harmless(rejects: Sequence[Reject]) -> list[Reject]:
+    """The rejects as they may be kept: values masked, no author."""
+    return [Reject(each.reason, _AUTHOR.sub(r"\1…", mask(each.excerpt, ()))) for each in rejects]
 
 
 class PollStep:
@@ -156,7 +166,7 @@ class PollStep:
         now = self._now()
         with self._store.write() as unit:
             new = unit.mentions.add(mentions, now)
-            rejected = unit.sources.reject(source.name, page.rejects, now)
+            rejected = unit.sources.reject(source.name, _harmless(page.rejects), now)
             unit.sources.advance(source.name, page.cursor)
         self._metrics.posts_fetched.labels(source.name).inc(len(page.posts))
         self._metrics.rejects.labels(source.name).inc(rejected)

@@ -54,6 +54,7 @@ class TendStep:
             deleted = unit.mentions.purge(
                 now - self._retention, keep_states=HELD, limit=PURGE_CHUNK
             )
+            unit.sources.purge_rejects(now - self._retention)
         if deleted:
             self._log.info("purged", mentions=deleted, older_than_days=self._retention.days)
         self._measure(now)

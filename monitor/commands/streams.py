@@ -19,7 +19,7 @@ class Line:
     """One good line of the input."""
 
     number: int
-    id: str
+    id: str | int
     text: str
     language: str | None
     fields: dict[str, Any]
@@ -29,6 +29,8 @@ def read_lines(source: TextIO, errors: TextIO, *, plain: bool) -> Iterator[Line 
     """The posts on a stream; None for each bad line, after a word about it on ``errors``."""
     for number, raw in enumerate(source, start=1):
         line = raw.rstrip("\r\n")
+        if number == 1:
+            line = line.removeprefix("\ufeff")
         if not line.strip():
             continue
         if plain:
@@ -57,7 +59,10 @@ def _parse(number: int, line: str) -> Line:
     language = value.get("lang")
     if language is not None and not isinstance(language, str):
         raise ValueError('"lang" is not a string')
-    return Line(number, value.get("id", str(number)), text, language, value)
+    name = value.get("id", f"line-{number}")
+    if isinstance(name, bool) or not isinstance(name, str | int):
+        raise ValueError('"id" is neither a string nor a whole number')
+    return Line(number, name, text, language, value)
 
 
 def classify(

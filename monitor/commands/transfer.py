@@ -235,7 +235,7 @@ def _write_parquet(pairs: Pairs, sink: BinaryIO) -> int:
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError:
         raise ExportError(
-            "parquet needs pyarrow; install it with: pip install 'merkwacht[parquet]'"
+            "parquet needs pyarrow; install it with: pip install '.[parquet]' in Merkwacht's source folder"
         ) from None
     rows = [_flat(mention, assessment) for mention, assessment in pairs]
     parquet.write_table(pa.Table.from_pylist(rows), sink)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import delete
 from sqlalchemy.dialects.sqlite import insert
 from sqlmodel import Session, col, func, select
 
@@ -150,6 +151,11 @@ class Sources:
             statement = insert(RejectRow).values(**values).on_conflict_do_nothing()
             new += self._session.connection().execute(statement).rowcount
         return new
+
+    def purge_rejects(self, before: datetime) -> int:
+        """Delete rejects kept before a moment; returns how many."""
+        statement = delete(RejectRow).where(col(RejectRow.at) < before)
+        return self._session.connection().execute(statement).rowcount
 
     def rejects(self) -> int:
         """How many rejects there are."""

@@ -12,6 +12,7 @@ from classifiers.base import Abuse, AbuseLabel, LeakCategory
 from tests.alerts.make import assessment, finding, leak, mention
 
 THREAT = Abuse(AbuseLabel.THREAT, 0.9)
+EVIDENCE = (finding("NL91", "NL91"),)
 INSULT = Abuse(AbuseLabel.ABUSIVE, 0.9)
 
 
@@ -21,7 +22,7 @@ def test_an_ordinary_angry_post_raises_nothing():
 
 @pytest.mark.parametrize("category", [each for each in LeakCategory if each != LeakCategory.NONE])
 def test_a_leak_is_high_and_critical_where_harm_is_done_by_the_minute(category):
-    (found,) = signals_of(mention(), assessment(leak=leak(category)))
+    (found,) = signals_of(mention(), assessment(leak=leak(category, findings=EVIDENCE)))
 
     grave = {LeakCategory.CREDENTIALS, LeakCategory.PERSONAL_DATA, LeakCategory.SECURITY}
     assert found.kind is SignalKind.LEAK
@@ -31,10 +32,22 @@ def test_a_leak_is_high_and_critical_where_harm_is_done_by_the_minute(category):
 
 @pytest.mark.parametrize("category", [each for each in LeakCategory if each != LeakCategory.NONE])
 def test_a_doubtful_leak_is_a_step_less_severe_than_a_sure_one(category):
-    (sure,) = signals_of(mention(), assessment(leak=leak(category, score=0.9)))
-    (doubtful,) = signals_of(mention(), assessment(leak=leak(category, score=0.89)))
+    for findings in (EVIDENCE, ()):
+        (sure,) = signals_of(mention(), assessment(leak=leak(category, 0.9, findings)))
+        (doubtful,) = signals_of(mention(), assessment(leak=leak(category, 0.89, findings)))
+        assert doubtful.severity == sure.severity - 1
 
-    assert doubtful.severity == sure.severity - 1
+
+def test_the_word_of_the_model_alone_is_never_critical():
+    for category in LeakCategory:
+        if category is not LeakCategory.NONE:
+            (found,) = signals_of(mention(), assessment(leak=leak(category, 0.99)))
+            assert found.severity is Severity.HIGH
+
+
+def test_a_doubtful_leak_wakes_nobody_by_default():
+    (found,) = signals_of(mention(), assessment(leak=leak(LeakCategory.CREDENTIALS, 0.8)))
+    assert found.severity is Severity.MEDIUM
 
 
 def test_a_leak_is_about_its_story_and_keyed_by_its_post():
@@ -53,10 +66,12 @@ def test_the_same_mention_gives_the_same_keys_again():
 
 
 def test_a_threat_that_leaks_is_both():
-    found = signals_of(mention(), assessment(leak=leak(), abuse=THREAT))
+    shown = signals_of(mention(), assessment(leak=leak(findings=EVIDENCE), abuse=THREAT))
+    known = signals_of(mention(), assessment(leak=leak(), abuse=THREAT))
 
-    assert {each.kind for each in found} == {SignalKind.LEAK, SignalKind.THREAT}
-    assert len({each.key for each in found}) == 2
+    assert {each.kind for each in shown} == {SignalKind.LEAK, SignalKind.THREAT}
+    assert {each.kind for each in known} == {SignalKind.THREAT}, "it shows nothing to anybody"
+    assert len({each.key for each in shown}) == 2
 
 
 def test_a_clear_insult_is_low_and_grouped_by_the_local_day():
