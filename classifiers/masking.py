@@ -114,7 +114,7 @@ _BORN = re.compile(
 )
 _NAMED = re.compile(
     r"\b(?:[Dd]e\s)?(?:[Mm]evrouw|[Mm]eneer|[Mm]evr|[Dd]hr|[Mm][wr]s?|M[wr]s?|Drs?|dr)\.?\s"
-    r"(?P<value>(?:[A-Z]\.\s?){0,4}(?:(?:van|de|der|den|ter|ten|te|het|'t|el|la|le)\s){0,3}"
+    r"(?P<value>(?:[A-Z]\.\s?){0,4}(?:(?:[Vv]an|[Dd]e[rn]?|[Tt]e[rn]?|[Hh]et|'t|[Ee]l|[Ll][ae])\s){0,3}"
     r"[A-ZÀ-Ý][\w'’-]{1,40}(?:\s[A-ZÀ-Ý][\w'’-]{1,40}){0,2})"
 )
 """A person behind a form of address: ``mevr. I. Vrolijk-Postma``."""

@@ -163,3 +163,13 @@ def test_evidence_alone_wakes_people_for_secrets_only(text, escalates):
     leak = decide(Prediction(leak=0.05), find_all(DETECTORS, text), threshold=THRESHOLD)
 
     assert leak.escalate is escalates
+
+
+def test_somebodys_identifier_without_any_password_is_personal_data():
+    opinion = prediction(leak=0.95, category=LeakCategory.CREDENTIALS)
+    address = finding("address", LeakCategory.PERSONAL_DATA, Confidence.MEDIUM)
+
+    assert decide(opinion, [], threshold=THRESHOLD).category is LeakCategory.CREDENTIALS
+    assert decide(opinion, [address], threshold=THRESHOLD).category is LeakCategory.PERSONAL_DATA
+    both = decide(opinion, [address, PERHAPS_A_PASSWORD], threshold=THRESHOLD)
+    assert both.category is LeakCategory.CREDENTIALS

@@ -205,3 +205,14 @@ def test_an_excerpt_of_a_gigantic_post_hides_what_its_reading_cuts_in_two():
 
     assert "0967" not in short
     assert len(short) <= 280
+
+
+def test_a_person_behind_a_form_of_address_is_hidden() -> None:
+    for text, kept in (
+        ("Mail over Mevr. I. Vrolijk-Postma, elke maand", "Mail over Mevr. [naam], elke maand"),
+        ("dhr Van der Berg belde", "dhr [naam] belde"),
+        ("volgens mevrouw de Vries uit Ede", "volgens mevrouw [naam] uit Ede"),
+        ("mr Oduya has hep C", "mr [naam] has hep C"),
+        ("Mw. mag ik wat vragen", "Mw. mag ik wat vragen"),
+    ):
+        assert mask(text, (), language="nl") == kept

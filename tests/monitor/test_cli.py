@@ -123,6 +123,45 @@ def test_classify_writes_one_object_a_line_in_order() -> None:
     assert answers[1]["sentiment"]["label"] == "negative"
 
 
+def test_classify_takes_a_byte_order_mark_and_refuses_odd_ids() -> None:
+    given = (
+        '\ufeff{"id": "a", "text": "hallo"}\n{"id": 1e400, "text": "x"}\n{"id": true, "text": "x"}\n'
+        '{"text": "zonder id"}\n{"id": 5, "text": "vijf"}\n'
+    )
+    done = merkwacht("classify", given=given)
+    assert done.returncode == 1
+    assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == ["a", "line-4", 5]
+    assert [json.loads(line)["line"] for line in done.stderr.splitlines()] == [2, 3]
+
+
+def test_a_closed_stream_is_an_empty_one() -> None:
+    shell = f"exec {sys.executable} -c 'from monitor.cli import main; main()' match -q acme <&-"
+    done = subprocess.run(
+        ["bash", "-c", shell],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "0 of 0 posts match\n")
+
+
+def test_a_full_disk_is_said_in_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*MERKWACHT, "match", "-q", "acme", "--plain"],
+            input="acme\n" * 5000,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "merkwacht: No space left on device"
+    assert "Traceback" not in done.stderr
+
+
 def test_classify_reads_plain_lines() -> None:
     done = merkwacht("classify", "--plain", given="wat een fijne dag\n\nniet leuk\n")
     assert done.returncode == 0
@@ -189,6 +228,12 @@ def test_what_is_imported_is_exported_once(tmp_path: Path) -> None:
     done = merkwacht("export", "--since", "2026-11-09T01:30", "--format", "csv", folder=tmp_path)
     (row,) = csv.DictReader(io.StringIO(done.stdout))
     assert row["text"] == "'=ACME() in een cel"
+
+    (tmp_path / "kept.parquet").write_text("mine")
+    done = merkwacht("export", "--output", "nowhere/x.csv", folder=tmp_path)
+    assert done.returncode == 1
+    assert "No such file or directory" in done.stderr
+    assert "Traceback" not in done.stderr
 
     done = merkwacht("export", "--since", "yesterday", folder=tmp_path)
     assert done.returncode == 2

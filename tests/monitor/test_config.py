@@ -133,6 +133,36 @@ def test_a_secret_that_cannot_be_read_says_why(
         _with_password(line)
 
 
+def test_a_command_beside_the_service_does_without_its_credentials(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    text = (HERE / "valid.toml").read_text()
+    text = text.replace(
+        'from = "m@example.com"',
+        'from = "m@example.com"\nusername = "u"\npassword = { credential = "smtp" }',
+    )
+    assert config.parse(text, Path("c.toml"), secrets=False).channels[0].name == "mail"
+    with pytest.raises(config.ConfigError, match=r"channels\[0\].password: credential smtp"):
+        config.parse(text, Path("c.toml"))
+
+
+def test_a_relative_secret_file_lies_beside_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "smtp").write_text(SECRET)
+    text = (HERE / "valid.toml").read_text()
+    text = text.replace(
+        'from = "m@example.com"', 'from = "m@example.com"\nusername = "u"\npassword_file = "smtp"'
+    )
+    loaded: Any = config.parse(text, tmp_path / "c.toml")
+    assert loaded.channels[0].password.get_secret_value() == SECRET
+
+
+def test_a_command_beside_the_service_finds_its_database() -> None:
+    text = (HERE / "valid.toml").read_text()
+    found = config.parse(text, Path("/etc/merkwacht/config.toml")).store.path
+    assert found == Path("/var/lib/merkwacht/merkwacht.db")
+
+
 # -- the example -----------------------------------------------------------------------------------
 
 

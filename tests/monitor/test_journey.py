@@ -190,6 +190,16 @@ def test_nobody_is_stored_by_name(stage: Stage) -> None:
         assert b"greetje_uit_assen" not in name.read_bytes()
 
 
+def test_what_cannot_be_read_is_kept_without_its_author_and_values(stage: Stage) -> None:
+    with stage.posts.open("a") as file:
+        file.write('{"id": 1, "author": "@piet", "text": "IBAN NL91ABNA0417164300", "source": 3}\n')
+    stage.pass_time()
+    ((excerpt,),) = stage.ask("SELECT excerpt FROM reject")
+    assert "piet" not in excerpt
+    assert "NL91ABNA0417164300" not in excerpt
+    assert "IBAN" in excerpt
+
+
 def test_an_official_account_is_recognised(stage: Stage) -> None:
     stage.say("Wij zijn er weer, fijne dag allemaal", author="@ACME")
     stage.pass_time()
