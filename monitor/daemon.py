@@ -167,9 +167,9 @@ class Daemon:
             scheduler.shutdown(wait=False)
             self._drain()
 
-    def _pump(self) -> None:
+    def _pump(self, seconds: float = 0.5) -> None:
         try:
-            self._inbox.pump(0.5)
+            self._inbox.pump(seconds)
         except Exception:  # noqa: BLE001 - a worker's report must not end the loop, whatever is wrong with it
             self._log.exception("job_failed")
 
@@ -295,7 +295,7 @@ class Daemon:
         )
         deadline = self._monotonic() + DRAIN_SECONDS
         while self.busy and self._monotonic() < deadline:
-            self._inbox.pump(0.1)
+            self._pump(0.1)
         if self.busy:
             self._log.warning("given_up", workers=self.busy, why="repeated at the next start")
         self.close()
