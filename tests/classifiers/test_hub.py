@@ -170,7 +170,7 @@ def test_without_graph_and_without_torch_the_error_names_the_extra(
 ) -> None:
     folder = variant()
     (folder / "model.onnx").unlink()
-    with pytest.raises(ModelError, match=r"pip install 'merkwacht\[torch\]'"):
+    with pytest.raises(ModelError, match=r"pip install '\.\[torch\]'"):
         HubModel(folder, "sentiment").predict(["goed"])
 
 
