@@ -453,8 +453,12 @@ _MUST_BE_EMPTY = {
         SELECT id FROM incident WHERE id NOT IN (SELECT incident_id FROM signal)""",
     "a leak without its signal": """
         SELECT mention.post_id FROM mention JOIN assessment ON mention_id = mention.id
-        WHERE leak AND abuse <> 'threat' AND 'leak:' || brand || ':' || platform || ':' || post_id
-        NOT IN (SELECT key FROM signal)""",
+        WHERE leak AND 'leak:' || brand || ':' || platform || ':' || post_id
+        NOT IN (SELECT key FROM signal)
+        -- A threat without evidence of a leak is a threat only.
+        AND (abuse <> 'threat' OR EXISTS (
+            SELECT 1 FROM json_each(assessment.findings)
+            WHERE json_extract(json_each.value, '$.confidence') <> 'low'))""",
     "a threat without its signal": """
         SELECT mention.post_id FROM mention JOIN assessment ON mention_id = mention.id
         WHERE abuse = 'threat' AND 'threat:' || brand || ':' || platform || ':' || post_id
