@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -101,7 +100,6 @@ print(json.dumps([before, language, after]))
 
 
 @pytest.mark.corpora
-@pytest.mark.skipif("MERKWACHT_CORPORA" not in os.environ, reason="needs the public corpora")
 @pytest.mark.parametrize(
     ("name", "language", "floor"),
     [
@@ -113,9 +111,9 @@ print(json.dumps([before, language, after]))
     ],
 )
 def test_most_posts_of_public_corpora_are_recognised(
-    name: str, language: str, floor: float
+    corpora: Path, name: str, language: str, floor: float
 ) -> None:
-    with Path(os.environ["MERKWACHT_CORPORA"], name).open(encoding="utf-8") as lines:
+    with (corpora / name).open(encoding="utf-8") as lines:
         texts = [json.loads(line)["text"] for _, line in zip(range(1_500), lines, strict=False)]
     right = sum(IDENTIFIER.identify(text) == language for text in texts)
     assert right / len(texts) >= floor

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import httpx
 import pytest
@@ -51,11 +49,3 @@ def context(clock: MovedClock, client: httpx.Client) -> Context:
 def server() -> Iterator[FaultServer]:
     with FaultServer() as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def corpora() -> Path:
-    folder = os.environ.get("MERKWACHT_CORPORA")
-    if not folder:
-        pytest.skip("set MERKWACHT_CORPORA to the folder of public corpora")
-    return Path(folder)

@@ -16,7 +16,6 @@ import pytest
 
 from connectors.base import ConnectorError, Context
 from connectors.feedworker import FeedWorker
-from connectors.mentionfile import parse_line, to_line
 from connectors.query import Query
 from connectors.x import XConnector, XOptions
 from tests.connectors.faultserver import FaultServer, Reply, Request
@@ -198,16 +197,3 @@ def test_feedparsers_own_expectations_of_titles_ids_and_links_hold(
         wrong += value not in ours
     assert compared >= 40
     assert wrong == 0
-
-
-# --- mention files --------------------------------------------------------------------------------
-
-
-def test_our_own_mention_files_are_read_without_a_loss(corpora: Path) -> None:
-    path = corpora.parent / "mentions-demo.jsonl"
-    if not path.exists():
-        pytest.skip("the demo stream does not lie beside the corpora")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    posts = [parse_line(line) for line in lines]
-    assert [parse_line(to_line(post)) for post in posts] == posts
-    assert [post.text for post in posts] == [json.loads(line)["text"].strip() for line in lines]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
+from importlib import resources
 
 import pytest
 from hypothesis import given
@@ -44,7 +45,8 @@ def test_a_post_survives_being_written_and_read(post: Post) -> None:
 @given(st.binary() | st.text())
 def test_no_line_is_too_odd(line: bytes | str) -> None:
     with suppress(MentionLineError):
-        parse_line(line)
+        post = parse_line(line)
+        assert parse_line(to_line(post)) == post
 
 
 json_values = st.recursive(
@@ -64,6 +66,15 @@ def test_no_value_is_too_odd(changes: dict[str, object]) -> None:
         post = parse_line(json.dumps({**LEAST, **changes}))
         to_line(post).encode("utf-8")
         assert post.published_at.utcoffset() == timedelta()
+
+
+def test_the_demo_stream_is_read_without_a_loss() -> None:
+    stream = resources.files("monitor.demo") / "data" / "mentions.jsonl"
+    lines = stream.read_text(encoding="utf-8").splitlines()
+    posts = [parse_line(line) for line in lines]
+    assert len(posts) == 600
+    assert [parse_line(to_line(post)) for post in posts] == posts
+    assert [post.text for post in posts] == [json.loads(line)["text"].strip() for line in lines]
 
 
 def test_the_least_that_is_needed_is_enough() -> None:

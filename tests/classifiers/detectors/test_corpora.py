@@ -5,8 +5,6 @@ is printed: they hold real people's posts.
 """
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 
@@ -20,11 +18,8 @@ DETECTORS = default_detectors()
 IDENTIFIERS = {detector.name: detector for detector in identifiers.detectors()}
 
 
-def rows(name):
-    folder = os.environ.get("MERKWACHT_CORPORA")
-    if not folder:
-        pytest.skip("MERKWACHT_CORPORA names no folder")
-    with (Path(folder) / name).open(encoding="utf-8") as lines:
+def rows(corpora, name):
+    with (corpora / name).open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
 
@@ -40,8 +35,8 @@ def share(hits):
     return sum(hits) / len(hits)
 
 
-def test_secrets_of_the_gitleaks_samples_are_found_and_false_ones_pass():
-    samples = [row for row in rows("leak_secrets/gitleaks_samples.jsonl") if row["text"]]
+def test_secrets_of_the_gitleaks_samples_are_found_and_false_ones_pass(corpora):
+    samples = [row for row in rows(corpora, "leak_secrets/gitleaks_samples.jsonl") if row["text"]]
     true = {row["text"] for row in samples if row["label"] == "secret"}
     # A text that must not match one rule is often a true secret of another: those are left out.
     false = {row["text"] for row in samples if row["label"] == "not_secret"} - true
@@ -50,25 +45,25 @@ def test_secrets_of_the_gitleaks_samples_are_found_and_false_ones_pass():
     assert share(not shows_secret(text) for text in false) >= 0.91
 
 
-def test_dutch_identifiers_are_told_from_false_ones():
+def test_dutch_identifiers_are_told_from_false_ones(corpora):
     frames = {
         "bsn": ("bsn", "BSN {}"),
         "iban_nl": ("iban", "{}"),
         "kvk": ("kvk", "KvK {}"),
         "postcode": ("address", "{} 12"),
     }
-    for row in rows("leak_pii/nl_identifiers.jsonl"):
+    for row in rows(corpora, "leak_pii/nl_identifiers.jsonl"):
         if row["type"] in frames:
             name, frame = frames[row["type"]]
             found = list(IDENTIFIERS[name].find(frame.format(row["value"])))
             assert bool(found) == (row["label"] == "valid"), (row["type"], row["label"])
 
 
-def test_phone_numbers_and_mail_addresses_in_dutch_texts_are_found_and_masked():
+def test_phone_numbers_and_mail_addresses_in_dutch_texts_are_found_and_masked(corpora):
     kinds = {"telefoonnummer": "phone", "emailadres": "email"}
     spans = [
         (row["text"], span)
-        for row in rows("leak_pii/spans_nl.jsonl")
+        for row in rows(corpora, "leak_pii/spans_nl.jsonl")
         for span in row["spans"]
         if span["type"] in kinds
     ]
@@ -89,8 +84,8 @@ def test_phone_numbers_and_mail_addresses_in_dutch_texts_are_found_and_masked():
         "abuse/posts_nl.jsonl",
     ],
 )
-def test_hardly_any_ordinary_post_shows_evidence_of_high_confidence(name):
-    posts = rows(name)[:5000]
+def test_hardly_any_ordinary_post_shows_evidence_of_high_confidence(corpora, name):
+    posts = rows(corpora, name)[:5000]
     alarmed = sum(
         any(f.confidence is Confidence.HIGH for f in find_all(DETECTORS, post["text"]))
         for post in posts
