@@ -4,9 +4,10 @@ Everything happens in log-odds, where independent evidence adds up:
 
     score = sigmoid( logit(model's probability) + evidence )
 
-Evidence of one kind counts once, at its surest finding; all kinds but secrets together are capped,
-so that evidence sways a model that doubts and never outshouts one that is sure of the contrary.
-Only a secret of high confidence may escalate by itself. A phone number, an e-mail address and
+Evidence of one kind counts once, at its surest finding; all kinds but secrets and what is registered
+are capped together, so that evidence sways a model that doubts and never outshouts one that is sure
+of the contrary. Only a secret of high confidence, and a passage or entry that the register of secrets
+is sure of, may escalate by themselves. A phone number, an e-mail address and
 anything of low confidence (the writer's own number, a placeholder, a published account) weigh
 nothing. Why these weights: docs/leaks.md and docs/decisions/0006-leak-evidence.md.
 """
@@ -26,6 +27,8 @@ PRIOR: Final = 0.02
 WEIGHTS: Final[Mapping[tuple[Kind, Confidence], float]] = {
     (Kind.SECRET, Confidence.HIGH): 4.0,
     (Kind.SECRET, Confidence.MEDIUM): 2.5,
+    (Kind.REGISTER, Confidence.HIGH): 4.0,
+    (Kind.REGISTER, Confidence.MEDIUM): 2.0,
     (Kind.IDENTIFIER, Confidence.HIGH): 1.2,
     (Kind.IDENTIFIER, Confidence.MEDIUM): 0.8,
     (Kind.INFRASTRUCTURE, Confidence.HIGH): 1.5,
@@ -37,11 +40,14 @@ WEIGHTS: Final[Mapping[tuple[Kind, Confidence], float]] = {
 }
 """Log-odds that evidence adds. What is not listed adds nothing."""
 
+SURE_ALONE: Final = (Kind.SECRET, Kind.REGISTER)
+"""Kinds that are not capped, and that escalate by themselves at high confidence."""
+
 SOFT_CAP: Final = 2.0
-"""Most log-odds that evidence other than secrets may add together."""
+"""Most log-odds that evidence other than secrets and what is registered may add together."""
 
 ABOVE_THRESHOLD: Final = 1.0
-"""How far above the threshold, in log-odds, a sure secret lifts the score at least."""
+"""How far above the threshold, in log-odds, what is sure by itself lifts the score at least."""
 
 GRAVITY: Final = (
     LeakCategory.CREDENTIALS,
@@ -78,18 +84,17 @@ def decide(prediction: Prediction, findings: Sequence[Finding], *, threshold: fl
     if not 0.0 < threshold < 1.0:
         raise ValueError(f"leak threshold {threshold} must lie between 0 and 1, both excluded")
     weights = _weights(findings)
-    secret = weights.pop(Kind.SECRET, 0.0)
+    strong = math.fsum(weights.pop(sort, 0.0) for sort in SURE_ALONE)
     opinion = PRIOR if prediction.leak is None else prediction.leak
-    odds = _logit(opinion) + secret + min(SOFT_CAP, math.fsum(weights.values()))
-    sure = any(
-        kind(finding) is Kind.SECRET and finding.confidence is Confidence.HIGH
-        for finding in findings
-    )
+    odds = _logit(opinion) + strong + min(SOFT_CAP, math.fsum(weights.values()))
+    sure = _sure(findings)
     if sure:
         odds = max(odds, _logit(threshold) + ABOVE_THRESHOLD)
     score = _sigmoid(odds)
     escalate = score >= threshold
-    category = _category(prediction, findings, sure=sure) if escalate else LeakCategory.NONE
+    category = LeakCategory.NONE
+    if escalate:
+        category = _gravest(sure) if sure else _likeliest(prediction, findings)
     return Leak(escalate=escalate, score=score, category=category, findings=tuple(findings))
 
 
@@ -103,10 +108,21 @@ def _weights(findings: Iterable[Finding]) -> dict[Kind, float]:
     return weights
 
 
-def _category(prediction: Prediction, findings: Sequence[Finding], *, sure: bool) -> LeakCategory:
+def _sure(findings: Iterable[Finding]) -> list[LeakCategory]:
+    """Return the categories of what escalates by itself."""
+    return [
+        finding.category
+        for finding in findings
+        if finding.confidence is Confidence.HIGH and kind(finding) in SURE_ALONE
+    ]
+
+
+def _gravest(categories: Iterable[LeakCategory]) -> LeakCategory:
+    return min(categories, key=GRAVITY.index)
+
+
+def _likeliest(prediction: Prediction, findings: Sequence[Finding]) -> LeakCategory:
     """Return the likeliest category after the evidence; the gravest of equals."""
-    if sure:
-        return LeakCategory.CREDENTIALS
     opinion = prediction.category or {}
     log_odds = {category: math.log(max(opinion.get(category, 0.0), _FAITH)) for category in GRAVITY}
     for finding in findings:

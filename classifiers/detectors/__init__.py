@@ -17,7 +17,18 @@ from classifiers.detectors.base import Detector, Kind, find_all
 from classifiers.detectors.phrases import PhraseDetector
 from classifiers.detectors.secrets import SecretDetector
 
-__all__ = ["Detector", "Kind", "default_detectors", "find_all", "kind", "rules_version"]
+__all__ = [
+    "FINGERPRINT",
+    "Detector",
+    "Kind",
+    "default_detectors",
+    "find_all",
+    "kind",
+    "rules_version",
+]
+
+FINGERPRINT = "fingerprint"
+"""The detector of the register of secrets: its findings are in whatever category was registered."""
 
 _CONTACTS = frozenset({"email", "phone"})
 _REGISTERED = frozenset({"btw", "kvk"})
@@ -46,6 +57,8 @@ def default_detectors(watch_words: Sequence[str] = ()) -> list[Detector]:
 
 def kind(finding: Finding) -> Kind:
     """Return what sort of evidence ``finding`` is."""
+    if finding.detector == FINGERPRINT:
+        return Kind.REGISTER
     if finding.category is LeakCategory.CREDENTIALS:
         return Kind.SECRET
     if finding.category is LeakCategory.SECURITY:
@@ -64,7 +77,16 @@ def rules_version() -> str:
     """Return a short fingerprint of all rules and of the code that applies them."""
     digest = hashlib.sha256()
     here = Path(__file__).parent
-    for path in sorted([*here.glob("*.py"), *here.glob("*.toml"), here.parent / "leaks.py"]):
+    register = here.parent / "register"
+    for path in sorted(
+        [
+            *here.glob("*.py"),
+            *here.glob("*.toml"),
+            *register.glob("*.py"),
+            *register.glob("*.txt"),
+            here.parent / "leaks.py",
+        ]
+    ):
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:8]

@@ -31,6 +31,8 @@ class Kind(StrEnum):
     """Internal addresses, hosts and paths."""
     MARKING = "marking"
     WATCH_WORD = "watch_word"
+    REGISTER = "register"
+    """What the register of secrets knows: a passage of a document, an entry of a list."""
 
 
 class Detector(Protocol):
