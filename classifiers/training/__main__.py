@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from classifiers.training.data import load
-from classifiers.training.loop import Plan, train
+from classifiers.training.data import OWN, load
+from classifiers.training.loop import Plan, Trainer
 from classifiers.training.release import release
 
 log = logging.getLogger("classifiers.training")
@@ -28,12 +28,16 @@ def main(arguments: list[str] | None = None) -> int:
     options.work.mkdir(parents=True, exist_ok=True)
     checkpoint = options.work / "checkpoint.pt"
     if options.stage in {"all", "train"}:
-        examples = load(options.corpora, options.own, "train")
-        for name, posts in examples.items():
-            log.info("%s: %d posts to learn from", name, len(posts))
-        _, progress = train(
-            options.base, examples, checkpoint, Plan(minutes=options.minutes, seed=options.seed)
+        watched = load(options.corpora, options.own, "dev")
+        trainer = Trainer(
+            options.base,
+            lambda stage: load(options.corpora, options.own, "train", stage),
+            [example for posts in watched.values() for example in posts],
+            checkpoint,
+            Plan(minutes=options.minutes, seed=options.seed),
         )
+        trainer.run()
+        progress = trainer.progress
         log.info("learned from %d posts in %.0f minutes", progress.posts, progress.seconds / 60)
     if options.stage in {"all", "export"}:
         release(
@@ -56,12 +60,14 @@ def _parser() -> argparse.ArgumentParser:
     for name, what in (
         ("--base", "encoder to start from (transformers format)"),
         ("--corpora", "public corpora (docs/model.md lists them)"),
-        ("--own", "our own leaks-train, sentiment-train and leaks-dev"),
         ("--output", "where the model folder is written"),
         ("--work", "checkpoints; a later call resumes from here"),
     ):
         parser.add_argument(name, help=what, type=Path, required=True, metavar="DIR")
-    parser.add_argument("--minutes", type=float, default=60.0, help="budget (default: 60)")
+    parser.add_argument(
+        "--own", help="our own posts (default: those of this repository)", type=Path, default=OWN
+    )
+    parser.add_argument("--minutes", type=float, default=90.0, help="budget (default: 90)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
     parser.add_argument("--seed", type=int, default=0, help="of shuffling (default: 0)")
     parser.add_argument("--name", default=_NAME, help=f"version of the model (default: {_NAME})")

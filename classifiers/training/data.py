@@ -12,6 +12,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +28,17 @@ UNKNOWN = -1
 
 Side = Literal["train", "dev", "test"]
 Row = Mapping[str, Any]
-_OWN_THREATS = Path(__file__).parent / "data" / "threats.jsonl"
+OWN = Path(__file__).parent / "data"
+"""Our own posts, part of this repository."""
+
+
+class Stage(StrEnum):
+    """What a part of the training is for."""
+
+    FOUNDATION = "foundation"
+    """How people write, and in what mood: the large public sets."""
+    EVERYTHING = "everything"
+    """All tasks together, our own posts in front."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +59,15 @@ class Example:
 class Source:
     """One data set.
 
-    ``per_round`` is how many examples one round of training draws: a share of the set when smaller
-    than the set, several passes when larger. ``dev`` and ``test`` are the shares kept apart.
+    ``foundation`` and ``per_round`` are how many examples one round of the two stages draws: a
+    share of the set when smaller than the set, several passes when larger. ``dev`` and ``test``
+    are the shares kept apart.
     """
 
     name: str
     path: str
     read: Callable[[Row], Example | None]
+    foundation: int
     per_round: int
     dev: float
     test: float
@@ -63,45 +76,36 @@ class Source:
     balance: bool = False
     """Whether the sentiment classes are drawn equally often."""
 
+    def drawn(self, stage: Stage) -> int:
+        """How many examples one round of ``stage`` draws."""
+        return self.foundation if stage is Stage.FOUNDATION else self.per_round
+
+
+_OURS = "CC0, invented for this project"
+
 
 def sources() -> tuple[Source, ...]:
     """All sets that training may learn from. Paths are below the corpora or the own folder."""
     return (
-        Source(
-            "leaks",
-            "leaks-train",
-            _leak,
-            6400,
-            0.06,
-            0.0,
-            "CC0, invented for this project",
-            own=True,
-        ),
-        Source(
-            "brand posts",
-            "sentiment-train",
-            _brand,
-            2300,
-            0.05,
-            0.05,
-            "CC0, invented for this project",
-            own=True,
-        ),
-        Source("threats", "", _threat, 160, 0.0, 0.0, "CC0, invented for this project", own=True),
+        Source("leaks", "leaks", _leak, 0, 9000, 0.07, 0.10, _OURS, own=True),
+        Source("brand posts", "posts", _brand, 0, 4500, 0.06, 0.10, _OURS, own=True),
+        Source("threats", "threats.jsonl", _threat, 0, 160, 0.0, 0.0, _OURS, own=True),
         Source(
             "SemEval tweets",
             "sentiment_en/semeval_pool.jsonl",
             _sentiment,
-            4000,
-            0.05,
-            0.05,
+            16000,
+            6000,
+            0.02,
+            0.10,
             "SemEval-2013 to 2016 task A, research terms",
         ),
         Source(
             "XLM-T tweets",
             "sentiment_multi",
             _sentiment,
-            600,
+            4000,
+            500,
             0.0,
             0.05,
             "XLM-T (Apache-2.0, terms of the source sets): German, French, Spanish, Italian, "
@@ -111,72 +115,80 @@ def sources() -> tuple[Source, ...]:
             "Dutch political tweets",
             "sentiment_nl/political_tweets.jsonl",
             _sentiment,
+            440,
             700,
-            0.1,
-            0.1,
+            0.04,
+            0.20,
             "annotated for a VU Amsterdam thesis (Zegelaar), no licence file",
         ),
         Source(
             "Dutch restaurant sentences",
             "sentiment_nl/restaurants.jsonl",
             _restaurant,
-            900,
-            0.1,
-            0.1,
+            1250,
+            1300,
+            0.04,
+            0.20,
             "SemEval-2016 task 5, Dutch, research terms",
-            balance=True,
         ),
         Source(
             "translated aspect sentences",
             "sentiment_nl/aspects_translated.jsonl",
             _aspect,
-            1000,
-            0.0,
-            0.0,
+            3500,
+            1200,
+            0.02,
+            0.10,
             "M-ABSA, Dutch, machine-translated, no licence file",
-            balance=True,
         ),
         Source(
             "subtitles",
             "sentiment_nl/subtitles_projected.jsonl",
             _sentiment,
-            300,
-            0.0,
-            0.0,
+            700,
+            200,
+            0.02,
+            0.10,
             "XED, Dutch projections (CC BY 4.0)",
         ),
         Source(
             "offensive tweets",
             "abuse/offensive_en.jsonl",
             _offensive,
-            1500,
-            0.05,
-            0.05,
+            4500,
+            2000,
+            0.03,
+            0.07,
             "OLID as in TweetEval, terms of the source set",
         ),
         Source(
             "Dutch social posts",
             "abuse/posts_nl.jsonl",
             _dutch_abuse,
-            1300,
-            0.1,
-            0.1,
+            1100,
+            1500,
+            0.04,
+            0.20,
             "IMSyPP evaluation half, no licence file",
         ),
     )
 
 
-def load(corpora: Path, own: Path, side: Side) -> dict[str, list[Example]]:
-    """Read one side of every set, by the set's name.
+def load(
+    corpora: Path, own: Path, side: Side, stage: Stage = Stage.EVERYTHING
+) -> dict[str, list[Example]]:
+    """Read one side of every set that ``stage`` draws from, by the set's name.
 
     Raises:
         FileNotFoundError: a set is not where it should be.
     """
     result = {}
     for source in sources():
-        base = own if source.own else corpora
-        path = base / source.path if source.path else _OWN_THREATS
-        examples = (source.read(row) for row in rows(path))
+        if not source.drawn(stage):
+            continue
+        examples = (
+            source.read(row) for row in rows((own if source.own else corpora) / source.path)
+        )
         result[source.name] = [
             replace(e, source=source.name)
             for e in examples
@@ -208,16 +220,18 @@ def side_of(group: str, dev: float, test: float) -> Side:
     return "test" if place < dev + test else "train"
 
 
-def draw(examples: Mapping[str, list[Example]], rng: random.Random) -> list[Example]:
+def draw(
+    examples: Mapping[str, list[Example]], rng: random.Random, stage: Stage = Stage.EVERYTHING
+) -> list[Example]:
     """One round of training: from each set as many examples as its share says, shuffled later."""
     result: list[Example] = []
     for source in sources():
-        pool = list(examples[source.name])
+        pool = list(examples.get(source.name, ()))
         if not pool:
             continue
         if source.balance:
             pool = _balanced(pool, rng)
-        wanted = source.per_round
+        wanted = source.drawn(stage)
         while wanted > 0:
             rng.shuffle(pool)
             result.extend(pool[:wanted])
@@ -255,7 +269,8 @@ def _leak(row: Row) -> Example | None:
         row,
         leak=int(leaks),
         category=CATEGORIES.index(LeakCategory(row["category"])) if leaks else UNKNOWN,
-        abuse=_NO_ABUSE,
+        abuse=ABUSES.index(row.get("abuse", "none")),
+        sentiment=SENTIMENTS.index(row["sentiment"]) if "sentiment" in row else UNKNOWN,
         group=group,
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,34 +17,50 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import Progress as Bar
+from rich.progress import TaskID
+from sklearn.metrics import average_precision_score, f1_score, recall_score
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from classifiers.training.data import UNKNOWN, Example, draw
-from classifiers.training.network import Network, pad, tokenizer
+from classifiers.training.data import SENTIMENTS, UNKNOWN, Example, Stage, draw
+from classifiers.training.network import HEADS, Network, pad, tokenizer
+from classifiers.training.variations import vary
 
 log = logging.getLogger(__name__)
 
 _BUCKET = 40
 """Batches are cut from this many batches' worth of posts, sorted by length: little padding."""
 
+Loader = Callable[[Stage], Mapping[str, list[Example]]]
+"""Reads what a stage draws from."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How long and how fast to learn."""
 
-    minutes: float = 60.0
+    minutes: float = 90.0
+    foundation: float = 0.3
+    """Share of the minutes for the first stage."""
     batch: int = 32
-    rate: float = 6e-5
-    head_rate: float = 6e-4
-    warm_up: float = 0.04
+    rate: float = 1.2e-4
+    head_rate: float = 1e-3
+    embedding_rate: float = 6e-5
+    warm_up: float = 0.03
     weight_decay: float = 0.01
     max_tokens: int = 128
+    digits: float = 0.25
+    case: float = 0.08
+    joined: float = 0.15
+    """The last three: shares of posts varied, see :func:`classifiers.training.variations.vary`."""
     seed: int = 0
-    checkpoint_minutes: float = 4.0
-    deep_until: float = 0.3
-    """Share of the budget in which all layers learn; after it only the upper half, which is much
-    cheaper for little loss."""
+    checkpoint_minutes: float = 5.0
+    glance_minutes: float = 12.0
+
+    def stage(self, done: float) -> Stage:
+        """The stage when ``done`` of the budget is used up, 0..1."""
+        return Stage.FOUNDATION if done < self.foundation else Stage.EVERYTHING
 
 
 @dataclass(slots=True)
@@ -57,69 +73,121 @@ class Progress:
     posts: int = 0
 
 
-def train(
-    base: Path, examples: Mapping[str, list[Example]], checkpoint: Path, plan: Plan
-) -> tuple[Network, Progress]:
-    """Train until the budget is used up; continues from ``checkpoint`` when it exists."""
-    torch.manual_seed(plan.seed)
-    network = Network(base)
-    optimizer = _optimizer(network, plan)
-    progress = Progress()
-    if checkpoint.exists():
-        progress = restore(checkpoint, network, optimizer)
-        log.info("resuming after %.0f minutes", progress.seconds / 60)
-    losses = _Losses(examples)
-    encode = tokenizer(base, plan.max_tokens)
-    budget = plan.minutes * 60
-    before, started, saved = progress.seconds, time.monotonic(), time.monotonic()
-    console = Console(stderr=True)
-    with Bar(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("training", total=budget)
-        while progress.seconds < budget:
-            # The steps are part of the seed: a resumed run draws anew instead of repeating itself.
-            rng = random.Random(f"{plan.seed} {progress.steps}")  # noqa: S311 - shuffling
-            for batch, ids in _batches(draw(examples, rng), encode, plan.batch, rng):
-                _schedule(optimizer, plan, progress.seconds / budget)
-                if progress.seconds / budget > plan.deep_until:
-                    network.freeze_lower_half()
-                loss = _step(network, optimizer, losses, batch, ids)
-                progress.steps += 1
-                progress.posts += len(batch)
-                progress.seconds = before + time.monotonic() - started
-                bar.update(
-                    task,
-                    completed=progress.seconds,
-                    description=f"{progress.posts} posts, loss {losses.running:.3f}",
+class Trainer:
+    """One training run: until the budget is used up, from ``checkpoint`` on when there is one.
+
+    Args:
+        base: folder of the encoder to start from.
+        load: reads what a stage draws from; called when the stage begins.
+        glance: development posts to look at now and then, for the log only; may be empty.
+        checkpoint: where the run is saved, and resumed from.
+        plan: how long and how fast.
+    """
+
+    def __init__(
+        self, base: Path, load: Loader, glance: Sequence[Example], checkpoint: Path, plan: Plan
+    ) -> None:
+        torch.manual_seed(plan.seed)
+        self.network = Network(base)
+        self.progress = Progress()
+        self._load = load
+        self._glance = glance
+        self._checkpoint = checkpoint
+        self._plan = plan
+        self._encode = tokenizer(base, plan.max_tokens)
+        self._optimizer = _optimizer(self.network, plan)
+        if checkpoint.exists():
+            self.progress = restore(checkpoint, self.network, self._optimizer)
+            log.info("resuming after %.0f minutes", self.progress.seconds / 60)
+
+    @property
+    def _done(self) -> float:
+        return self.progress.seconds / (self._plan.minutes * 60)
+
+    def run(self) -> None:
+        """Train and save."""
+        console = Console(stderr=True)
+        with Bar(console=console, disable=not console.is_terminal) as bar:
+            task = bar.add_task("training", total=self._plan.minutes * 60)
+            while self._done < 1.0:
+                stage = self._plan.stage(self._done)
+                examples = self._load(stage)
+                for name, posts in examples.items():
+                    log.info("%s, %s: %d posts to learn from", stage.value, name, len(posts))
+                losses = _Losses(examples, stage)
+                while self._done < 1.0 and self._plan.stage(self._done) is stage:
+                    self._round(stage, examples, losses, bar, task)
+        save(self._checkpoint, self.network, self._optimizer, self.progress)
+
+    def _round(
+        self,
+        stage: Stage,
+        examples: Mapping[str, list[Example]],
+        losses: _Losses,
+        bar: Bar,
+        task: TaskID,
+    ) -> None:
+        """Learn from one round's draw, or from what of it the stage has time for."""
+        plan, progress = self._plan, self.progress
+        # The steps are part of the seed: a resumed run draws anew instead of repeating itself.
+        rng = random.Random(f"{plan.seed} {progress.steps}")  # noqa: S311 - shuffling
+        drawn = vary(
+            draw(examples, rng, stage),
+            rng,
+            digits=plan.digits,
+            case=plan.case,
+            joined=plan.joined,
+        )
+        last = saved = looked = time.monotonic()
+        for batch, ids in _batches(drawn, self._encode, plan.batch, rng):
+            if self._done >= 1.0 or plan.stage(self._done) is not stage:
+                return
+            _schedule(self._optimizer, plan, self._done)
+            _step(self.network, self._optimizer, losses, batch, ids)
+            now = time.monotonic()
+            progress.seconds += now - last
+            last = now
+            progress.steps += 1
+            progress.posts += len(batch)
+            bar.update(
+                task,
+                completed=progress.seconds,
+                description=f"{stage.value}: {progress.posts} posts, loss {losses.running:.3f}",
+            )
+            if progress.steps % 100 == 0:
+                log.info(
+                    "%4.0f s, step %d, %d posts (%.1f/s), loss %s",
+                    progress.seconds,
+                    progress.steps,
+                    progress.posts,
+                    progress.posts / progress.seconds,
+                    losses.summary(),
                 )
-                if progress.steps % 50 == 0:
-                    log.info(
-                        "%4.0f s, step %d, %d posts (%.1f/s), loss %.3f (%s)",
-                        progress.seconds,
-                        progress.steps,
-                        progress.posts,
-                        progress.posts / progress.seconds,
-                        loss,
-                        losses.summary(),
-                    )
-                if time.monotonic() - saved > plan.checkpoint_minutes * 60:
-                    save(checkpoint, network, optimizer, progress)
-                    saved = time.monotonic()
-                if progress.seconds >= budget:
-                    break
-            else:
-                progress.rounds += 1
-    save(checkpoint, network, optimizer, progress)
-    return network, progress
+            if now - saved > plan.checkpoint_minutes * 60:
+                save(self._checkpoint, self.network, self._optimizer, progress)
+                saved = time.monotonic()
+            if self._glance and now - looked > plan.glance_minutes * 60:
+                for line in glance(self.network, self._encode, self._glance):
+                    log.info("development: %s", line)
+                # What a look costs is not learning time.
+                looked = last = time.monotonic()
+        progress.rounds += 1
 
 
 def save(
     path: Path, network: Network, optimizer: torch.optim.Optimizer, progress: Progress
 ) -> None:
     """Write a checkpoint; a crash in between leaves the former one whole."""
-    state = {k: v for k, v in network.state_dict().items() if "word_embeddings" not in k}
     numbers = {name: getattr(progress, name) for name in Progress.__slots__}
     fresh = path.with_suffix(".part")
-    torch.save({"network": state, "optimizer": optimizer.state_dict(), "progress": numbers}, fresh)
+    torch.save(
+        {
+            "network": network.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "progress": numbers,
+        },
+        fresh,
+    )
     fresh.replace(path)
 
 
@@ -128,9 +196,12 @@ def restore(
 ) -> Progress:
     """Read a checkpoint into ``network`` (and ``optimizer``)."""
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    missing, unexpected = network.load_state_dict(state["network"], strict=False)
-    if unexpected or any("word_embeddings" not in name for name in missing):
-        raise ValueError(f"checkpoint {path} belongs to another network; remove it to start anew")
+    try:
+        network.load_state_dict(state["network"])
+    except RuntimeError as error:
+        raise ValueError(
+            f"checkpoint {path} belongs to another network; remove it to start anew"
+        ) from error
     if optimizer is not None:
         optimizer.load_state_dict(state["optimizer"])
     return Progress(**state["progress"])
@@ -140,7 +211,11 @@ def _optimizer(network: Network, plan: Plan) -> torch.optim.Optimizer:
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            rate = plan.head_rate if name.startswith("heads") else plan.rate
+            rate = plan.rate
+            if name.startswith("heads"):
+                rate = plan.head_rate
+            elif "word_embeddings" in name:
+                rate = plan.embedding_rate
             decay = plan.weight_decay if parameter.ndim > 1 else 0.0
             groups.setdefault((rate, decay), []).append(parameter)
     return torch.optim.AdamW(
@@ -149,6 +224,7 @@ def _optimizer(network: Network, plan: Plan) -> torch.optim.Optimizer:
             for (rate, decay), parameters in groups.items()
         ],
         betas=(0.9, 0.98),
+        fused=True,
     )
 
 
@@ -165,14 +241,13 @@ def _step(
     losses: _Losses,
     batch: list[Example],
     ids: list[list[int]],
-) -> float:
+) -> None:
     network.train()
     loss = losses(network(*pad(ids)), batch)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimizer.step()
-    return float(loss.detach())
 
 
 def _batches(
@@ -200,10 +275,11 @@ def _batches(
 class _Losses:
     """The sum of the tasks' losses, each over the posts that have its label."""
 
-    def __init__(self, examples: Mapping[str, list[Example]]) -> None:
-        posts = draw(examples, random.Random(0))  # noqa: S311 - shuffling
+    def __init__(self, examples: Mapping[str, list[Example]], stage: Stage) -> None:
+        posts = draw(examples, random.Random(0), stage)  # noqa: S311 - shuffling
         self.sentiment = _class_weights([e.sentiment for e in posts], 3)
         self.abuse = _class_weights([e.abuse for e in posts], 3)
+        self._leaks = any(e.leak == 1 for e in posts)
         self.running = 0.0
         self._parts: dict[str, float] = {}
 
@@ -213,7 +289,9 @@ class _Losses:
             "sentiment": self._cross_entropy(
                 sentiment, [e.sentiment for e in batch], self.sentiment, smoothing=0.05
             ),
-            "leak": self._leak(leak.squeeze(-1), [e.leak for e in batch]),
+            # Without a leak among them, ordinary posts would only teach the head to say no.
+            "leak": self._leaks * self._leak(leak.squeeze(-1), [e.leak for e in batch]),
+            "twins": 0.5 * self._twins(leak.squeeze(-1), batch),
             "category": 0.5 * self._cross_entropy(category, [e.category for e in batch], None),
             "abuse": self._cross_entropy(abuse, [e.abuse for e in batch], self.abuse),
         }
@@ -224,7 +302,8 @@ class _Losses:
         return torch.stack(list(parts.values())).sum()
 
     def summary(self) -> str:
-        return ", ".join(f"{name} {value:.3f}" for name, value in self._parts.items())
+        parts = ", ".join(f"{name} {value:.3f}" for name, value in self._parts.items())
+        return f"{self.running:.3f} ({parts})"
 
     @staticmethod
     def _cross_entropy(
@@ -248,8 +327,61 @@ class _Losses:
             logits, truth.clamp(min=0.0), reduction="none"
         )
         # A leak is the rare class here, too, and the one the model is for.
-        weight = torch.where(truth == 1.0, 2.0, 1.0) * (truth != UNKNOWN)
+        weight = torch.where(truth == 1.0, 1.5, 1.0) * (truth != UNKNOWN)
         return (each * weight).sum() / len(labels)
+
+    @staticmethod
+    def _twins(logits: Tensor, batch: list[Example]) -> Tensor:
+        """Of two posts that differ only in what decides, the leak has to score higher."""
+        pairs: dict[str, list[int]] = {}
+        for index, example in enumerate(batch):
+            if example.group.startswith("pair "):
+                pairs.setdefault(example.group, []).append(index)
+        apart = [
+            logits[leak] - logits[calm]
+            for places in pairs.values()
+            for leak in places
+            for calm in places
+            if batch[leak].leak == 1 and batch[calm].leak == 0
+        ]
+        if not apart:
+            return logits.new_zeros(())
+        return functional.softplus(-torch.stack(apart)).sum() / len(batch)
+
+
+def glance(network: Network, encode: Tokenizer, posts: Sequence[Example]) -> list[str]:
+    """How the network stands on ``posts``: a line a set, for people who watch a run."""
+    network.eval()
+    order = sorted(posts, key=lambda e: len(e.text))
+    outputs: list[tuple[Tensor, ...]] = []
+    with torch.inference_mode():
+        for start in range(0, len(order), 32):
+            texts = [e.text for e in order[start : start + 32]]
+            outputs.append(network(*pad([e.ids for e in encode.encode_batch(texts)])))
+    sentiment, leak, category, abuse = (
+        torch.cat([output[i] for output in outputs]).numpy() for i in range(len(HEADS))
+    )
+    lines = []
+    for name in dict.fromkeys(e.source for e in order):
+        at = [i for i, e in enumerate(order) if e.source == name]
+        moods = [i for i in at if order[i].sentiment != UNKNOWN]
+        words = [i for i in at if order[i].abuse != UNKNOWN]
+        found = [f"{name} ({len(at)})"]
+        if len({order[i].sentiment for i in moods}) == len(SENTIMENTS):
+            truth = [order[i].sentiment for i in moods]
+            recall = recall_score(truth, sentiment[moods].argmax(axis=1), average="macro")
+            found.append(f"sentiment macro recall {recall:.3f}")
+        if any(order[i].abuse for i in words):
+            truth = [int(order[i].abuse > 0) for i in words]
+            said = (abuse[words].argmax(axis=1) > 0).astype(int)
+            found.append(f"abuse macro F1 {f1_score(truth, said, average='macro'):.3f}")
+        if any(order[i].leak == 1 for i in at):
+            known = [i for i in at if order[i].category != UNKNOWN]
+            right = (category[known].argmax(axis=1) == [order[i].category for i in known]).mean()
+            precision = average_precision_score([order[i].leak for i in at], leak[at, 0])
+            found.append(f"leak average precision {precision:.3f}, right category {right:.2f}")
+        lines.append(", ".join(found))
+    return lines
 
 
 def _class_weights(labels: list[int], classes: int) -> Tensor:

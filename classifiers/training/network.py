@@ -1,4 +1,4 @@
-"""The network: one encoder, its token states averaged, four linear heads."""
+"""The network: one encoder of fewer layers, its token states averaged, four linear heads."""
 
 from __future__ import annotations
 
@@ -19,30 +19,37 @@ PAD = 1
 """Id of the padding piece in the XLM-R vocabulary."""
 
 
-class Network(nn.Module):
-    """Encoder plus heads; the word embeddings do not learn (they are most of the weights)."""
+KEPT_LAYERS = (0, 2, 4, 9, 10, 11)
+"""The layers of the twelve-layer base that stay: what :mod:`classifiers.training.pruning` chose."""
 
-    def __init__(self, base: Path, *, dropout: float = 0.1) -> None:
+
+class Network(nn.Module):
+    """Encoder plus heads.
+
+    Args:
+        base: folder of the encoder to start from.
+        layers: which of its layers stay, in order.
+        dropout: share of values dropped between layers and before the heads, when training.
+    """
+
+    def __init__(
+        self, base: Path, *, layers: Sequence[int] = KEPT_LAYERS, dropout: float = 0.1
+    ) -> None:
         super().__init__()
         self.encoder = AutoModel.from_pretrained(
             str(base),
             add_pooling_layer=False,
-            hidden_dropout_prob=0.0,
+            hidden_dropout_prob=dropout,
             attention_probs_dropout_prob=0.0,
             attn_implementation="eager",
             dtype=torch.float32,
         )
-        self.encoder.embeddings.word_embeddings.weight.requires_grad_(requires_grad=False)
+        whole = self.encoder.encoder.layer
+        self.encoder.encoder.layer = nn.ModuleList([whole[i] for i in layers])
+        self.encoder.config.num_hidden_layers = len(layers)
         width = self.encoder.config.hidden_size
         self.dropout = nn.Dropout(dropout)
         self.heads = nn.ModuleDict({name: nn.Linear(width, n) for name, n in HEADS.items()})
-
-    def freeze_lower_half(self) -> None:
-        """Let only the upper half of the layers, and the heads, learn from now on."""
-        layers = self.encoder.encoder.layer
-        if layers[0].attention.output.dense.weight.requires_grad:
-            self.encoder.embeddings.requires_grad_(requires_grad=False)
-            layers[: len(layers) // 2].requires_grad_(requires_grad=False)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
         """Logits of each head, in the order of ``HEADS``; shapes ``(batch, width)``."""
