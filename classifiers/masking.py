@@ -17,8 +17,9 @@ from typing import Final
 
 from classifiers.base import Finding, LeakCategory
 from classifiers.detectors import Detector, Kind, identifiers, infrastructure, kind, secrets
-from classifiers.detectors.base import Folded, entropy, fold, words
+from classifiers.detectors.base import entropy, words
 from classifiers.detectors.phrases import CONNECTOR, all_phrases, looks_like_password
+from classifiers.detectors.unfold import unfold
 
 
 class _Hidden(StrEnum):
@@ -134,7 +135,7 @@ _PASSWORD_WORDS = tuple(
     phrase.word for phrase in all_phrases() if phrase.value in {"password", "strict"}
 )
 _CODE_WORDS = tuple(phrase.word for phrase in all_phrases() if phrase.value == "code")
-_KEY_WORDS = words("key", "api-?key", "secret", "token", "sleutel")
+_KEY_WORDS = words("key", "api-?key", "secret", "token", "sleutel").pattern
 _LED = re.compile(r"(?:[:=→>]|\b(?:is|are|was|blijft|wordt|from)\s{0,3})\s{0,3}$", re.IGNORECASE)
 _LED_LATER = re.compile(r"(?:[:=]|\b(?:is|are))\s{1,3}(?=\S)")
 _NO_VALUE_LIST = """
@@ -236,22 +237,17 @@ def _given(text: str, findings: Iterable[Finding]) -> Iterator[_Span]:
 
 def _eager(text: str) -> Iterator[_Span]:
     """Yield everything that could be a value to hide, with offsets into ``text``."""
-    folded = fold(text)
-    plain = folded.text
-    for span in (
-        *_by_detectors(plain),
-        *_numbers(plain),
-        *_keys(plain),
-        *_passwords(plain),
-        *_codes(plain),
-    ):
-        yield _back(folded, span)
-
-
-def _back(folded: Folded, span: _Span) -> _Span:
-    if folded.positions is None or span.end <= span.start:
-        return span
-    return _Span(folded.positions[span.start], folded.positions[span.end - 1] + 1, span.hidden)
+    for reading in unfold(text):
+        plain = reading.text
+        for span in (
+            *_by_detectors(plain),
+            *_numbers(plain),
+            *_keys(plain),
+            *_passwords(plain),
+            *_codes(plain),
+        ):
+            start, end = reading.span(span.start, span.end)
+            yield _Span(start, end, span.hidden)
 
 
 def _by_detectors(text: str) -> Iterator[_Span]:

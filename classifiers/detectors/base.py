@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Protocol
 
 from classifiers.base import Confidence, Finding
+from classifiers.detectors.unfold import unfold
 
 
 class Kind(StrEnum):
@@ -75,58 +77,6 @@ def entropy(value: str) -> float:
     return -sum(n / total * math.log2(n / total) for n in Counter(value).values())
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
-    """A text as detectors read it, and the way back to the text as given.
-
-    Zero-width and direction characters are dropped, and look-alikes of one character (wide or
-    mathematical digits and letters, exotic spaces, dashes and quotes) become the plain one, so that
-    ``ＮＬ９１ ABNA`` or an IBAN with zero-width spaces in it is still seen.
-    """
-
-    text: str
-    positions: tuple[int, ...] | None = None
-    """For each folded character its offset in the text as given; None: the same."""
-
-    def original(self, finding: Finding) -> Finding:
-        """Return ``finding`` with offsets into the text as given."""
-        if self.positions is None or finding.end <= finding.start:
-            return finding
-        start = self.positions[finding.start]
-        return replace(finding, start=start, end=self.positions[finding.end - 1] + 1)
-
-
-_PLAIN = str.maketrans(
-    {
-        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d", "-"),
-        **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032", "'"),
-        **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb", '"'),
-    }
-)
-
-
-def fold(text: str) -> Folded:
-    """Fold ``text`` for detectors. Plain ASCII passes as it is."""
-    if text.isascii():
-        return Folded(text)
-    characters: list[str] = []
-    positions: list[int] = []
-    for position, character in enumerate(text.translate(_PLAIN)):
-        plain = character
-        if character > "\x7f":
-            category = unicodedata.category(character)
-            if category in {"Cf", "Mn"}:
-                continue
-            if category == "Zs":
-                plain = " "
-            elif category in {"Lu", "Ll", "Nd", "No", "Po", "Sm"}:
-                compatible = unicodedata.normalize("NFKC", character)
-                plain = compatible if len(compatible) == 1 else character
-        characters.append(plain)
-        positions.append(position)
-    return Folded("".join(characters), tuple(positions))
-
-
 MOST_FINDINGS = 500
 """Of a text with more evidence than this, the surest is kept: a list of everything helps nobody."""
 
@@ -163,21 +113,43 @@ def _found(detectors: Sequence[Detector], text: str) -> list[Finding]:
     )
     found: list[Finding] = []
     for start, part in starts.items():
-        folded = fold(part)
-        for detector in detectors:
-            for finding in detector.find(folded.text):
-                placed = folded.original(finding)
-                found.append(replace(placed, start=placed.start + start, end=placed.end + start))
+        for reading in unfold(part):
+            for detector in detectors:
+                for finding in detector.find(reading.text):
+                    placed = reading.original(finding)
+                    found.append(
+                        replace(placed, start=placed.start + start, end=placed.end + start)
+                    )
     return found
 
 
-def words(*alternatives: str) -> re.Pattern[str]:
-    """Compile a case-insensitive pattern that finds any of ``alternatives`` as whole words."""
-    return re.compile(
-        r"(?<![^\W_])(?<!@)(?:" + "|".join(alternatives) + r")(?![^\W_])", re.IGNORECASE
+def words(*alternatives: str) -> Telltale:
+    """Return what finds any of ``alternatives``, regular expressions of whole words, in any case."""
+    return Telltale(
+        re.compile(r"(?<![^\W_])(?<!@)(?:" + "|".join(alternatives) + r")(?![^\W_])", re.IGNORECASE)
     )
 
 
-def around(text: str, start: int, end: int, *, before: int = 60, after: int = 40) -> str:
-    """Return the neighbourhood of a span, in characters, with the span itself blanked out."""
-    return f"{text[max(0, start - before) : start]} \x00 {text[end : end + after]}"
+class Telltale:
+    """Words that tell something about what stands near them.
+
+    A text is read once, however many values in it ask for their neighbourhood: that keeps time
+    linear in a text that is nothing but values.
+    """
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self.pattern = pattern
+        self._read = lru_cache(maxsize=2)(self._places)
+
+    def _places(self, text: str) -> tuple[list[int], list[int]]:
+        spans = [match.span() for match in self.pattern.finditer(text)]
+        return [start for start, _ in spans], [end for _, end in spans]
+
+    def near(self, text: str, start: int, end: int, *, before: int = 60, after: int = 40) -> bool:
+        """Tell whether one of the words stands within so many characters of ``start``..``end``."""
+        starts, ends = self._read(text)
+        nearest = bisect_right(ends, start) - 1
+        if nearest >= 0 and starts[nearest] >= start - before:
+            return True
+        following = bisect_left(starts, end)
+        return following < len(ends) and ends[following] <= end + after

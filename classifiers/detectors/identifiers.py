@@ -15,7 +15,7 @@ from stdnum.be import nn as rijksregister
 from stdnum.nl import bsn, btw
 
 from classifiers.base import Confidence, Finding, LeakCategory
-from classifiers.detectors.base import around, words
+from classifiers.detectors.base import Telltale, words
 from classifiers.detectors.ownership import Owner, owner
 
 _SEPARATORS = str.maketrans("", "", " .-/()\u00a0")
@@ -40,7 +40,7 @@ class IdentifierDetector:
     valid: Callable[[str], bool]
     must_match: Sequence[str]
     must_not_match: Sequence[str]
-    told_by: re.Pattern[str] | None = None
+    told_by: Telltale | None = None
     untold: Confidence | None = None
     """Confidence where no tell-tale word is near; None: no finding then."""
     unclear: Confidence = Confidence.MEDIUM
@@ -58,8 +58,8 @@ class IdentifierDetector:
                 yield Finding(self.name, self.category, match.start(), match.end(), confidence)
 
     def _confidence(self, text: str, match: re.Match[str]) -> Confidence | None:
-        told = self.told_by is None or self.told_by.search(
-            around(text, match.start(), match.end(), before=40, after=20)
+        told = self.told_by is None or self.told_by.near(
+            text, match.start(), match.end(), before=40, after=20
         )
         if not told:
             return self.untold

@@ -7,17 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from classifiers.base import Confidence, Finding, LeakCategory
-from classifiers.detectors.base import around, words
+from classifiers.detectors.base import Telltale, words
 
 _PRIVATE = re.compile(
     r"(?<![\d.])(?:10(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}|172\.(?:1[6-9]|2\d|3[01])(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){2}"
     r"|192\.168(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){2}|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){2})"
     r"(?:/\d{1,2}|:\d{2,5})?(?![\d.]*\d)"
 )
-_HOME = re.compile(
-    r"192\.168\.(?:0|1|2|178)\.\d{1,3}|10\.0\.[01]\.[12]\b|\b(?:router|modem|thuis|home|fritz|ziggo|kpn|wifi|playstation)\b",
-    re.IGNORECASE,
-)
+_HOME_ADDRESS = re.compile(r"192\.168\.(?:0|1|2|178)\.\d{1,3}|10\.0\.[01]\.[12]\b")
+_AT_HOME = words("router", "modem", "thuis", "home", "fritz", "ziggo", "kpn", "wifi", "playstation")
 _HOST = re.compile(
     r"(?<![A-Za-z0-9@./-])(?:[a-z0-9][a-z0-9-]{0,40}\.){1,5}(?:local|internal|intern|intranet|corp|lan|int)(?![A-Za-z0-9-]|\.[a-z])(?::\d{2,5})?"
     r"|(?<![A-Za-z0-9@./-])(?:prd?|prod|acc|tst|dev|db|sql|dc|srv|vm|esx|core|pay|web|app|file|mail|nas|jmp|fw|sw|rtr)[a-z]{0,6}-[a-z0-9]{2,12}-\d{1,3}(?![A-Za-z0-9-])",
@@ -72,15 +70,19 @@ class InfrastructureDetector:
     alone: Confidence = Confidence.LOW
     told: Confidence = Confidence.MEDIUM
     harmless: re.Pattern[str] | None = None
+    """Values that say nothing."""
+    at_home: Telltale | None = None
+    """Words that say it is the writer's own."""
 
     def find(self, text: str) -> Iterator[Finding]:
         """Yield the internal addresses of ``text``."""
         for match in self.pattern.finditer(text):
-            near = around(text, *match.span())
-            if self.harmless and (self.harmless.search(match[0]) or self.harmless.search(near)):
+            if (self.harmless and self.harmless.match(match[0])) or (
+                self.at_home and self.at_home.near(text, *match.span())
+            ):
                 confidence = Confidence.LOW
             else:
-                confidence = self.told if _INSIDE.search(near) else self.alone
+                confidence = self.told if _INSIDE.near(text, *match.span()) else self.alone
             yield Finding(self.name, LeakCategory.SECURITY, match.start(), match.end(), confidence)
 
 
@@ -90,7 +92,8 @@ def detectors() -> list[InfrastructureDetector]:
         InfrastructureDetector(
             name="private-address",
             pattern=_PRIVATE,
-            harmless=_HOME,
+            harmless=_HOME_ADDRESS,
+            at_home=_AT_HOME,
             must_match=(
                 "domain admin via een printer op 172.16.4.19",
                 "heel 10.40.8.0/21 lag plat",

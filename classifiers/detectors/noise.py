@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from itertools import pairwise
 
 _TEMPLATE = re.compile(
     r"""^(?:
@@ -23,6 +24,18 @@ _SPEAKING = re.compile(
       | abcdefghij|^\D{0,12}0?123456789?0?$|qwertyui|snapshot""",
     re.IGNORECASE | re.VERBOSE,
 )
+_REFERENCE = re.compile(
+    r"""^(?:(?:secrets?|vars?|env|config|settings|self|this|process|os|data|local|module|params?|options?
+        |request|context|ctx|input|props)(?:\.|\[|->)[A-Za-z_]
+      | (?:arn:aws|op://|vault:|file:|https?:|ref\+|gs://|s3://|azurekeyvault|/?projects/[\w-]+/secrets/)
+      | (?:\.{0,2}/)?(?:[\w.-]+/)*[\w.-]+\.(?:json|ya?ml|toml|ini|conf|cfg|env|pem|crt|cer|key|p12|pfx|jks|txt
+        |py|js|ts|go|rb|php|java|cs|sh|xml|csv|log|md|html?|lock|tar|gz|zip)$
+      | (?:/(?:bin|etc|home|opt|tmp|usr|var|run|mnt|srv|app|Users)/)
+      | \d{4}-\d\d-\d\d(?:[T_ ]|$) | v?\d+(?:\.\d+){2,}(?:[-+.]|$)
+    )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""Where a secret is kept, rather than what it is: a setting, a store, a file; and dates, versions."""
 _MEANINGLESS_LIST = """
     admin administrator changeme default foo bar foobar geheim guest hidden login none null pass
     passwd password passwort paswoord pwd root secret test testing token true false undefined
@@ -61,9 +74,32 @@ _DOCUMENTED = frozenset(
         "e4a5542bb7fd7b67e943c71ad29c34b5972c9840597e7eda53e666f44d5da0b9",
         "ea9bb1082cf95663f5faca23b8b15ef2aa0fce0a5c6df9c32dcb85b2e0a4513d",
         "eb540d2b6ee2a0a47c5779bc8a0141784c6b753840d4c6f4e2428a6e86e9e0b1",
+        "a0702bc91d699f600970f4dc4992b13ede1a29d49fa0942dd4bed2b5e4b1016e",
+        "dba72c00f41f4e4c435e2491a5e1ce0140c7b5a6a498dc4847396b5e6368970c",
         "f56e323494a6ffc2064e7a955908957d84f0755e5f975dabd64328d0359a8f7c",
     }
 )
+
+_EXTENSION = re.compile(
+    r"\.(?:png|jpe?g|gif|svg|webp|ico|bmp|css|s?css|m?js|map|woff2?|ttf|html?|php|pdf|mp[34]|zip)(?![A-Za-z0-9])",
+    re.IGNORECASE,
+)
+_OVER_AND_OVER = re.compile(r"(.{1,8}?)\1{2,}.{0,7}|(.{9,40}?)\2{1,20}")
+_LEAST_PATTERN = 8
+_RUNS = 0.6
+"""Share of neighbours that are equal; drawn by lot it is a sixteenth. Counting (``12345678-ABCD``) is
+left alone: scanners take it for a key, and keys have begun like that."""
+_PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_UNSPEAKABLE = re.compile(
+    r"[bcdfghjklmnpqrstvwxz]{5}|[aeiou]{4}|[jqvx][bcdfghjklmnpqstvwxz]|(.)\1\1"
+    r"|^(?!bl|br|ch|cl|cr|dr|fl|fr|gl|gn|gr|kl|kn|kr|ph|pl|pr|ps|rh|s[chklmnpqtw]|th|tr|ts|tw|vl|vr|wh|wr|zw)"
+    r"[bcdfghjklmnpqrstvwxz]{2}"
+)
+"""Heaps of consonants or vowels, and beginnings that no Dutch or English word has."""
+_LEAST_WORD = 4
+_SMALL_NUMBER = 4
+_MOSTLY_WORDS = 0.8
+_LEAST_VOWELS, _MOST_VOWELS = 0.2, 0.7
 
 
 def is_template(value: str) -> bool:
@@ -80,11 +116,56 @@ def is_monotonous(value: str) -> bool:
     return most / len(letters) > 0.5  # noqa: PLR2004  more than half one character
 
 
+def is_patterned(value: str) -> bool:
+    """Tell whether ``value`` was typed by rule: runs of one sign, or the same over and over."""
+    signs = [c for c in value.lower() if c.isalnum()]
+    if len(signs) < _LEAST_PATTERN:
+        return False
+    if _OVER_AND_OVER.fullmatch("".join(signs)):
+        return True
+    same = sum(a == b for a, b in pairwise(signs))
+    return same / (len(signs) - 1) > _RUNS
+
+
+def is_worded(value: str) -> bool:
+    """Tell whether ``value`` is made of words and small numbers: ``user-profile-v2``, ``page2Title``.
+
+    Nearly all its letters stand in pieces of four or more that can be spoken; what is drawn by lot
+    falls apart into shorter ones.
+    """
+    letters = sum(c.isalpha() for c in value)
+    if not letters or any(len(run) > _SMALL_NUMBER for run in re.findall(r"\d+", value)):
+        return False
+    spoken = sum(len(piece) for piece in _PIECE.findall(value) if _is_spoken(piece))
+    return spoken / letters >= _MOSTLY_WORDS
+
+
+def _is_spoken(piece: str) -> bool:
+    lowered = piece.lower()
+    vowels = sum(c in "aeiouy" for c in lowered)
+    return (
+        len(piece) >= _LEAST_WORD
+        and _LEAST_VOWELS <= vowels / len(piece) <= _MOST_VOWELS
+        and _UNSPEAKABLE.search(lowered) is None
+    )
+
+
+def is_reference(value: str) -> bool:
+    """Tell whether ``value`` says where a secret is kept, or is a path, date or version."""
+    return _REFERENCE.match(value) is not None
+
+
+def names_file(text: str, end: int) -> bool:
+    """Tell whether what ends at ``end`` is the name of a picture, page or script."""
+    return _EXTENSION.match(text, end) is not None
+
+
 def is_placeholder(value: str) -> bool:
     """Tell whether ``value`` stands in a place where a secret would stand, but is none."""
     return (
         is_template(value)
         or is_monotonous(value)
+        or is_patterned(value)
         or value.lower() in _MEANINGLESS
         or _SPEAKING.search(value) is not None
     )

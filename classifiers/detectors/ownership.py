@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
-from classifiers.detectors.base import around, words
+from classifiers.detectors.base import words
 
 
 class Owner(StrEnum):
@@ -141,11 +141,10 @@ def owner(text: str, start: int, end: int) -> Owner:
     """Say whose the value at ``start``..``end`` seems to be, from the words near it."""
     if is_own(text, start):
         return Owner.OWN
-    near = around(text, start, end)
-    if _PUBLIC.search(near):
+    if _PUBLIC.near(text, start, end):
         return Owner.PUBLIC
-    if _SOMEBODY.search(near):
+    if _SOMEBODY.near(text, start, end):
         return Owner.OTHER
-    if _PERHAPS_OWN.search(around(text, start, end, before=80)):
+    if _PERHAPS_OWN.near(text, start, end, before=80):
         return Owner.OWN
-    return Owner.OTHER if _PERHAPS_SOMEBODY.search(near) else Owner.UNKNOWN
+    return Owner.OTHER if _PERHAPS_SOMEBODY.near(text, start, end) else Owner.UNKNOWN

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,6 +72,7 @@ class Phrase:
     id: str
     why: str
     word: re.Pattern[str]
+    """The tell-tale words."""
     value: Value
     window: int
     direct: Confidence | None
@@ -95,7 +97,7 @@ def _phrase(raw: Mapping[str, Any]) -> Phrase:
     return Phrase(
         id=raw["id"],
         why=raw["why"],
-        word=words(*raw["words"]),
+        word=words(*raw["words"]).pattern,
         value=raw["value"],
         window=raw["window"],
         direct=confidence("direct"),
@@ -121,7 +123,9 @@ def looks_like_password(value: str, *, strict: bool = False) -> bool:
     letters = sum(c.isalpha() for c in value)
     if len(value) < _LEAST_PASSWORD or letters < _LEAST_LETTERS:
         return False
-    if noise.is_placeholder(value) or not any(c.isdigit() for c in value):
+    if noise.is_documented(value) or noise.is_placeholder(value):
+        return False
+    if not any(c.isdigit() for c in value):
         return False
     sign = any(not c.isalnum() for c in value[1:-1])
     return not strict or sign or (any(c.isupper() for c in value) and letters > _LEAST_LETTERS)
@@ -147,12 +151,16 @@ class PhraseDetector:
 
     def find(self, text: str) -> Iterator[Finding]:
         """Yield the secrets of ``text``, the secret itself as span."""
+        judge = cache(looks_like_password)  # a token is judged once, however many words tell of it
         for phrase in self._phrases:
             seen = 0
-            for word in phrase.word.finditer(text):
+            told = list(phrase.word.finditer(text))
+            for word, following in zip_longest(told, told[1:]):
                 if word.end() < seen:
                     continue
-                found = self._value(phrase, text, word.end())
+                found = self._value(
+                    phrase, text, word.end(), following.start() if following else len(text), judge
+                )
                 if found is None:
                     continue
                 start, end, confidence = found
@@ -165,12 +173,14 @@ class PhraseDetector:
                     confidence=_tempered(text, word, (start, end), confidence),
                 )
 
-    def _value(self, phrase: Phrase, text: str, at: int) -> tuple[int, int, Confidence] | None:
+    def _value(
+        self, phrase: Phrase, text: str, at: int, until: int, judge: Callable[..., bool]
+    ) -> tuple[int, int, Confidence] | None:
         connector = CONNECTOR.match(text, at)
         direct_at = connector.end() if connector else at
         if phrase.value == "code":
             return self._code(phrase, text, at, direct_at)
-        return self._password(phrase, text, at, direct_at)
+        return self._password(phrase, text, (at, until), direct_at, judge)
 
     def _code(
         self, phrase: Phrase, text: str, at: int, direct_at: int
@@ -190,21 +200,27 @@ class PhraseDetector:
         return None if confidence is None else (code.start(), code.end(), confidence)
 
     def _password(
-        self, phrase: Phrase, text: str, at: int, direct_at: int
+        self,
+        phrase: Phrase,
+        text: str,
+        span: tuple[int, int],
+        direct_at: int,
+        judge: Callable[..., bool],
     ) -> tuple[int, int, Confidence] | None:
+        at, until = span  # what follows the next tell-tale word is for that one to find
         quoted = _QUOTED.match(text, direct_at)
-        if quoted and phrase.direct and looks_like_password(quoted[1].replace(" ", "-")):
+        if quoted and phrase.direct and judge(quoted[1].replace(" ", "-")):
             return quoted.start(1), quoted.end(1), phrase.direct
         strict = phrase.value == "strict"
         paragraph = text.find("\n\n", at, at + phrase.window)
-        limit = paragraph if paragraph >= 0 else min(len(text), at + phrase.window)
+        limit = paragraph if paragraph >= 0 else min(until, at + phrase.window)
         for token in _TOKEN.finditer(text, at, limit):
             whole = _TOKEN.match(text, token.start())  # the window may end within it
             value = (whole or token)[0].rstrip(".:?")
             start, end = token.start(), token.start() + len(value)
             direct = phrase.direct is not None and start <= direct_at
             led = direct or _LED.search(text[max(at, start - 8) : start]) is not None
-            if not looks_like_password(value, strict=strict or not led):
+            if not judge(value, strict=strict or not led):
                 continue
             confidence = phrase.direct if direct else phrase.near
             if confidence is not None:

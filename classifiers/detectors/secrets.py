@@ -23,8 +23,14 @@ _HERE = Path(__file__).parent
 _ASSIGNED = r"""[\w \t.-]{0,24}["'\s]{0,3}(?:=>|:=|:{1,3}=?|={1,2}|>|\?=|,|\|\|)[\s"'`=]{0,5}?"""
 _NOT_INSIDE_A_WORD = r"(?<![A-Za-z0-9])"
 _A_WORD_STARTS = r"(?-i:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z]))"
+_NO_OTHER_WORD = r"(?-i:(?!(?<=[a-z][A-Z])[a-z]))"
+"""``sumObject`` does not speak of Sumo: a name does not end at the first letter of a word."""
 _ENDS = r"(?![A-Za-z0-9_+/=-])"
 _SERVICE_ENDS = r"(?=[`'\"\s;,)}]|\\[nr]|$)"
+
+
+_SERVICE_ENTROPY = 2.5
+"""Bits per character that a key of digits alone reaches; words of padding do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,8 @@ class Rule:
     """The secret must look drawn by lot rather than written: see :func:`is_drawn`."""
     fixed: bool = False
     """A speaking word such as EXAMPLE inside the secret does not clear it."""
+    unworded: bool = False
+    """The secret must not be made of words: what names a thing is rarely its key."""
     unnamed: re.Pattern[str] | None = None
     """Names of variables that hold no secret."""
     must_match: tuple[str, ...] = ()
@@ -58,9 +66,11 @@ class Rule:
         secret = match["secret"]
         if eager:
             return not noise.is_monotonous(secret)
-        if self.unnamed and self.unnamed.search(match["name"]):
+        if self.unnamed and self.unnamed.search(_name(match)):
             return False
         if noise.is_documented(secret) or noise.is_monotonous(secret):
+            return False
+        if noise.names_file(match.string, match.end("secret")):
             return False
         if not self.fixed and any(noise.is_placeholder(p) for p in _parts(secret)):
             return False
@@ -69,7 +79,24 @@ class Rule:
             and not (self.mixed and not is_mixed(secret))
             and not (self.digit and not any(c.isdigit() for c in secret))
             and not (self.strong and not is_drawn(secret))
+            and not (self.unworded and self._names_a_thing(match))
         )
+
+    def _names_a_thing(self, match: re.Match[str]) -> bool:
+        secret = match["secret"]
+        if noise.is_reference(secret):
+            return True
+        chosen = _CHOSEN.search(_name(match))
+        return chosen is None and noise.is_worded(secret)
+
+
+def _name(match: re.Match[str]) -> str:
+    """Return the whole name of the variable, of which the pattern may see the end only."""
+    if "name" not in match.groupdict():
+        return ""
+    start = match.start("name")
+    before = _NAME_BEFORE.search(match.string[max(0, start - _LONGEST_NAME) : start])
+    return (before[0] if before else "") + match["name"]
 
 
 def _parts(secret: str) -> tuple[str, ...]:
@@ -87,6 +114,10 @@ def is_mixed(value: str) -> bool:
     )
 
 
+_CHOSEN = re.compile(r"pass|pwd|wachtwoord", re.IGNORECASE)
+"""Names of what people choose themselves: words are no excuse there."""
+_NAME_BEFORE = re.compile(r"[\w.-]*\Z")
+_LONGEST_NAME = 60
 _SOME_DIGITS = 3
 _DENSE = 3.3
 """Bits per character that words and dates do not reach."""
@@ -148,11 +179,12 @@ def _service_rule(names: str, listed: Sequence[str]) -> Rule:
         why=f"opens an account with the service {first}",
         keywords=tuple(names.split("|")),
         pattern=re.compile(
-            f"{_A_WORD_STARTS}(?:{spelled}){_ASSIGNED}(?P<secret>{alternatives}){_SERVICE_ENDS}",
+            f"{_A_WORD_STARTS}(?:{spelled}){_NO_OTHER_WORD}{_ASSIGNED}(?P<secret>{alternatives}){_SERVICE_ENDS}",
             re.IGNORECASE,
         ),
-        entropy=2.0,
+        entropy=_SERVICE_ENTROPY,
         digit=True,
+        unworded=True,
         must_match=tuple(
             shapes.example(f"{first}_token = {shape}", seed=f"{first}{number}")
             for number, shape in enumerate(listed)
@@ -181,6 +213,7 @@ def _pattern_rule(raw: Mapping[str, Any]) -> Rule:
         mixed=raw.get("mixed", False),
         digit=raw.get("digit", False),
         strong=raw.get("strong", False),
+        unworded=raw.get("unworded", False),
         unnamed=re.compile(unnamed, re.IGNORECASE) if unnamed else None,
         must_match=examples("must_match"),
         must_not_match=examples("must_not_match"),
