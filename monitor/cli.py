@@ -400,7 +400,7 @@ def classify(
                 model,
                 language=LanguageIdentifier(),
                 detectors=default_detectors(),
-                leak_threshold=model.leak_threshold,
+                leak_thresholds=model.leak_thresholds,
             )
         status = streams.classify(sys.stdin, sys.stdout, sys.stderr, classifier, plain=plain)
     raise typer.Exit(status)
