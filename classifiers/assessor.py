@@ -14,6 +14,7 @@ from classifiers.base import (
     Abuse,
     AbuseLabel,
     Assessment,
+    LeakThresholds,
     Model,
     Prediction,
     Sentiment,
@@ -47,7 +48,7 @@ class Assessor:
             given for those.
         language: identifies the language.
         detectors: what looks for evidence, see :func:`classifiers.detectors.default_detectors`.
-        leak_threshold: the least leak score that escalates, 0..1.
+        leak_thresholds: where the bands of leak scores begin.
         sentiment_model: asked for sentiment instead of ``model``.
         abuse_model: asked for abuse instead of ``model``.
     """
@@ -58,14 +59,14 @@ class Assessor:
         *,
         language: LanguageIdentifier,
         detectors: Sequence[Detector],
-        leak_threshold: float,
+        leak_thresholds: LeakThresholds,
         sentiment_model: Model | None = None,
         abuse_model: Model | None = None,
     ) -> None:
         self._model = model
         self._language = language
         self._detectors = tuple(detectors)
-        self._leak_threshold = leak_threshold
+        self._leak_thresholds = leak_thresholds
         self._sentiment_model = sentiment_model or model
         self._abuse_model = abuse_model or model
 
@@ -74,7 +75,7 @@ class Assessor:
         """Models, rules, watch words and threshold in one short name."""
         models = [self._model, self._sentiment_model, self._abuse_model]
         names = dict.fromkeys(model.version for model in models)
-        settings = [f"{self._leak_threshold:.6f}"]
+        settings = [f"{self._leak_thresholds.review:.6f} {self._leak_thresholds.escalate:.6f}"]
         for detector in self._detectors:
             settings += [detector.name, *getattr(detector, "watch_words", ())]
         fingerprint = hashlib.sha256("\n".join([rules_version(), *settings]).encode())
@@ -95,7 +96,7 @@ class Assessor:
                 leak=decide(
                     opinion,
                     find_all(self._detectors, text.text),
-                    threshold=self._leak_threshold,
+                    thresholds=self._leak_thresholds,
                 ),
                 abuse=abuse_of(abuse),
             )
@@ -150,6 +151,7 @@ def to_contract(assessment: Assessment, id: str | int) -> dict[str, Any]:  # noq
         },
         "leak": {
             "escalate": leak.escalate,
+            "band": leak.band.value,
             "score": round(leak.score, 6),
             "category": leak.category.value,
             "findings": [

@@ -32,6 +32,17 @@ class LeakCategory(StrEnum):
     SECURITY = "security"
 
 
+class LeakBand(StrEnum):
+    """What is to be done about a post that may be a leak."""
+
+    LOW = "low"
+    """Nothing: an ordinary post as far as leaks go."""
+    REVIEW = "review"
+    """Nobody is woken; a person should look in working hours."""
+    ESCALATE = "escalate"
+    """The response team is woken."""
+
+
 class AbuseLabel(StrEnum):
     """Whether a post insults or threatens."""
 
@@ -81,14 +92,49 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Leak:
-    """``score`` is calibrated, in 0..1, and monotone with ``escalate``."""
+class LeakThresholds:
+    """From which score on a post is looked at, and from which people are woken.
 
-    escalate: bool
+    Raises:
+        ValueError: not ``0 < review <= escalate < 1``.
+    """
+
+    review: float
+    escalate: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.review <= self.escalate < 1.0:
+            raise ValueError(
+                f"leak thresholds {self.review} (review) and {self.escalate} (escalate) must lie "
+                "between 0 and 1, both excluded, and review may not exceed escalate"
+            )
+
+    def band(self, score: float) -> LeakBand:
+        """The band of a score."""
+        if score >= self.escalate:
+            return LeakBand.ESCALATE
+        return LeakBand.REVIEW if score >= self.review else LeakBand.LOW
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """``score`` is calibrated, in 0..1, and monotone with ``band``."""
+
+    band: LeakBand
     score: float
-    category: LeakCategory
-    """``NONE`` exactly when ``escalate`` is false."""
+    likely: LeakCategory
+    """What it would be: ``NONE`` exactly in the band ``LOW``."""
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def escalate(self) -> bool:
+        """Whether the response team is to be woken."""
+        return self.band is LeakBand.ESCALATE
+
+    @property
+    def category(self) -> LeakCategory:
+        """``NONE`` exactly when ``escalate`` is false."""
+        return self.likely if self.escalate else LeakCategory.NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,13 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from classifiers.base import AbuseLabel, LeakCategory, Prediction, SentimentLabel
+from classifiers.base import (
+    AbuseLabel,
+    LeakCategory,
+    LeakThresholds,
+    Prediction,
+    SentimentLabel,
+)
 from classifiers.text import prepare
 
 FOLDER_VARIABLE = "MERKWACHT_MODEL"
@@ -38,6 +44,25 @@ _KEPT_CHARACTERS = 8000
 
 _Label = TypeVar("_Label", bound=StrEnum)
 _Floats = npt.NDArray[np.float64]
+
+
+DEFAULT_POINT = "balanced"
+"""The operating point unless the configuration names another."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """Leak thresholds, and what they did on posts that the model never learned from."""
+
+    thresholds: LeakThresholds
+    escalated_per_thousand: float
+    """Ordinary posts that would have woken the team, of 1,000."""
+    reviewed_per_thousand: float
+    """Ordinary posts that would have been put up for review, of 1,000."""
+    recall: float
+    """Share of leaks that wake the team, 0..1."""
+    recall_with_review: float
+    """Share of leaks that wake the team or come up for review, 0..1."""
 
 
 class ModelError(Exception):
@@ -93,9 +118,14 @@ class EmbeddedModel:
         return self._config.version
 
     @property
-    def leak_threshold(self) -> float:
-        """From which ``Prediction.leak`` on the team should be woken, chosen when training."""
-        return self._config.leak_threshold
+    def operating_points(self) -> Mapping[str, OperatingPoint]:
+        """Pairs of leak thresholds to choose from, by name, with what they cost."""
+        return self._config.operating_points
+
+    @property
+    def leak_thresholds(self) -> LeakThresholds:
+        """Those of the operating point :data:`DEFAULT_POINT`."""
+        return self._config.operating_points[DEFAULT_POINT].thresholds
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Predict for each text, in order. Equal texts are computed once.
@@ -132,7 +162,7 @@ class _Config:
     """The parts of ``config.json`` that matter at run time."""
 
     version: str
-    leak_threshold: float
+    operating_points: Mapping[str, OperatingPoint]
     temperatures: Mapping[str, float]
     biases: Mapping[str, list[float]]
     digests: Mapping[str, str]
@@ -276,7 +306,16 @@ def _read_config(folder: Path) -> _Config:
                 raise ModelError(_damaged(folder, f"head {name} has labels {found}, not {labels}"))
         return _Config(
             version=str(config["model_version"]),
-            leak_threshold=float(heads["leak"]["threshold"]),
+            operating_points={
+                name: OperatingPoint(
+                    LeakThresholds(float(point["review"]), float(point["escalate"])),
+                    float(point["escalated_per_thousand"]),
+                    float(point["reviewed_per_thousand"]),
+                    float(point["recall"]),
+                    float(point["recall_with_review"]),
+                )
+                for name, point in heads["leak"]["operating_points"].items()
+            },
             temperatures={name: float(head["temperature"]) for name, head in heads.items()},
             biases={name: list(map(float, head["bias"])) for name, head in heads.items()},
             digests=dict(config["sha256"]),

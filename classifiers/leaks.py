@@ -18,7 +18,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from classifiers.base import Confidence, Finding, Leak, LeakCategory, Prediction
+from classifiers.base import (
+    Confidence,
+    Finding,
+    Leak,
+    LeakBand,
+    LeakCategory,
+    LeakThresholds,
+    Prediction,
+)
 from classifiers.detectors import Kind, kind
 
 PRIOR: Final = 0.02
@@ -65,37 +73,33 @@ _FAITH: Final = 0.02
 """Least probability the category head is taken to mean, so that evidence can still speak."""
 
 
-def decide(prediction: Prediction, findings: Sequence[Finding], *, threshold: float) -> Leak:
+def decide(
+    prediction: Prediction, findings: Sequence[Finding], *, thresholds: LeakThresholds
+) -> Leak:
     """Return the verdict on one text.
 
     Args:
         prediction: what the model thinks; without a leak head, :data:`PRIOR` stands in.
         findings: the detectors' evidence.
-        threshold: the least score that wakes people, 0 < threshold < 1.
+        thresholds: where the bands begin.
 
     Returns:
         A leak whose ``score`` never falls when the model's probability rises, when a finding is
-        added or when one becomes surer; whose ``escalate`` is ``score >= threshold``; and whose
-        category is ``NONE`` exactly when it does not escalate.
-
-    Raises:
-        ValueError: the threshold is not between 0 and 1.
+        added or when one becomes surer, and whose band follows from the score alone.
     """
-    if not 0.0 < threshold < 1.0:
-        raise ValueError(f"leak threshold {threshold} must lie between 0 and 1, both excluded")
     weights = _weights(findings)
     strong = math.fsum(weights.pop(sort, 0.0) for sort in SURE_ALONE)
     opinion = PRIOR if prediction.leak is None else prediction.leak
     odds = _logit(opinion) + strong + min(SOFT_CAP, math.fsum(weights.values()))
     sure = _sure(findings)
     if sure:
-        odds = max(odds, _logit(threshold) + ABOVE_THRESHOLD)
+        odds = max(odds, _logit(thresholds.escalate) + ABOVE_THRESHOLD)
     score = _sigmoid(odds)
-    escalate = score >= threshold
-    category = LeakCategory.NONE
-    if escalate:
-        category = _gravest(sure) if sure else _likeliest(prediction, findings)
-    return Leak(escalate=escalate, score=score, category=category, findings=tuple(findings))
+    band = thresholds.band(score)
+    likely = LeakCategory.NONE
+    if band is not LeakBand.LOW:
+        likely = _gravest(sure) if sure else _likeliest(prediction, findings)
+    return Leak(band=band, score=score, likely=likely, findings=tuple(findings))
 
 
 def _weights(findings: Iterable[Finding]) -> dict[Kind, float]:

@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry
 from alerts import CHANNELS
 from alerts.base import Channel
 from classifiers.assessor import Assessor
-from classifiers.base import Classifier, Model
+from classifiers.base import Classifier, LeakThresholds, Model
 from classifiers.detectors import default_detectors
 from classifiers.embedded import EmbeddedModel
 from classifiers.language import LanguageIdentifier
@@ -32,7 +32,15 @@ from connectors.http import guarded_client
 from connectors.query import Query
 from monitor.announcing import Announcer, Rulebook
 from monitor.assessing import AssessStep
-from monitor.config import BrandOptions, Config, ConfigError, Problem, SourceBase, load
+from monitor.config import (
+    BrandOptions,
+    ClassifierOptions,
+    Config,
+    ConfigError,
+    Problem,
+    SourceBase,
+    load,
+)
 from monitor.daemon import PERIODS, Daemon, Steps
 from monitor.database import StoreError
 from monitor.delivering import DeliverStep
@@ -267,6 +275,14 @@ def build_connector(options: SourceBase, context: Context) -> Connector:
     return connector
 
 
+def _leak_thresholds(options: ClassifierOptions, model: EmbeddedModel) -> LeakThresholds:
+    """Those of the chosen sensitivity, unless the configuration gives numbers of its own."""
+    usual = model.operating_points[options.leak_sensitivity].thresholds
+    escalate = options.leak_threshold or usual.escalate
+    review = options.review_threshold or usual.review
+    return LeakThresholds(min(review, escalate), escalate)
+
+
 def build_classifier(config: Config) -> Classifier:
     """Model, language and detectors as configured.
 
@@ -280,7 +296,7 @@ def build_classifier(config: Config) -> Classifier:
         embedded,
         language=LanguageIdentifier(),
         detectors=default_detectors(words),
-        leak_threshold=options.leak_threshold or embedded.leak_threshold,
+        leak_thresholds=_leak_thresholds(options, embedded),
         sentiment_model=_hub_model(
             options.sentiment_model, "sentiment", options.sentiment_labels, options.threads
         ),

@@ -82,8 +82,12 @@ class ClassifierOptions(Options):
     """Folder of a model to use instead of the embedded one."""
     threads: int = Field(default=2, ge=1, le=64)
     """Processor threads for the model."""
+    leak_sensitivity: Literal["strict", "balanced", "wide"] = "balanced"
+    """How sure a leak must be before people are woken: ``strict`` wakes least, ``wide`` most."""
     leak_threshold: float | None = Field(default=None, gt=0, lt=1)
-    """Score from which a leak is escalated. Default: the one chosen when the model was trained."""
+    """Score from which a leak is escalated, instead of the one that the sensitivity stands for."""
+    review_threshold: float | None = Field(default=None, gt=0, lt=1)
+    """Score from which a post is put up for review, likewise."""
     sentiment_model: str | None = None
     """Hugging Face id or folder of a sequence-classification model for sentiment instead of ours."""
     abuse_model: str | None = None

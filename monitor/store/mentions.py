@@ -20,6 +20,7 @@ from classifiers.base import (
     Confidence,
     Finding,
     Leak,
+    LeakBand,
     LeakCategory,
     Sentiment,
     SentimentLabel,
@@ -412,7 +413,7 @@ def to_assessment(row: AssessmentRow) -> Assessment:
             {SentimentLabel(label): score for label, score in row.sentiment_scores.items()},
         ),
         leak=Leak(
-            row.leak,
+            LeakBand.ESCALATE if row.leak else LeakBand.LOW,
             row.leak_score,
             LeakCategory(row.leak_category),
             tuple(

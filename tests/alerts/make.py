@@ -25,6 +25,7 @@ from classifiers.base import (
     Confidence,
     Finding,
     Leak,
+    LeakBand,
     LeakCategory,
     Sentiment,
     SentimentLabel,
@@ -34,7 +35,7 @@ from connectors.base import Engagement, Mention, Post
 NOON = datetime(2026, 11, 13, 11, 0, tzinfo=UTC)
 """Friday noon in Amsterdam."""
 AMSTERDAM = "Europe/Amsterdam"
-NO_LEAK = Leak(escalate=False, score=0.02, category=LeakCategory.NONE)
+NO_LEAK = Leak(band=LeakBand.LOW, score=0.02, likely=LeakCategory.NONE)
 NO_ABUSE = Abuse(AbuseLabel.NONE, 0.01)
 
 
@@ -91,7 +92,7 @@ def leak(
     score: float = 0.97,
     findings: tuple[Finding, ...] = (),
 ) -> Leak:
-    return Leak(escalate=True, score=score, category=category, findings=findings)
+    return Leak(band=LeakBand.ESCALATE, score=score, likely=category, findings=findings)
 
 
 def finding(text: str, value: str, detector: str = "iban") -> Finding:

@@ -5,7 +5,14 @@ import json
 import pytest
 
 from classifiers.assessor import Assessor, to_contract
-from classifiers.base import AbuseLabel, LeakCategory, Prediction, SentimentLabel, Text
+from classifiers.base import (
+    AbuseLabel,
+    LeakCategory,
+    LeakThresholds,
+    Prediction,
+    SentimentLabel,
+    Text,
+)
 from classifiers.detectors import default_detectors
 from tests.classifiers.fakes import FakeLanguage, FakeModel, prediction
 
@@ -13,7 +20,11 @@ DETECTORS = default_detectors()
 
 
 def assessor(model, **options):
-    settings = {"language": FakeLanguage(), "detectors": DETECTORS, "leak_threshold": 0.6}
+    settings = {
+        "language": FakeLanguage(),
+        "detectors": DETECTORS,
+        "leak_thresholds": LeakThresholds(0.3, 0.6),
+    }
     return Assessor(model, **{**settings, **options})
 
 
@@ -120,7 +131,7 @@ def test_the_version_changes_with_model_threshold_and_watch_words_and_only_then(
 
     assert assessor(FakeModel()).version == base
     assert assessor(FakeModel(version="fake-2")).version != base
-    assert assessor(FakeModel(), leak_threshold=0.7).version != base
+    assert assessor(FakeModel(), leak_thresholds=LeakThresholds(0.3, 0.7)).version != base
     with_words = default_detectors(["project Zilvermeeuw"])
     assert assessor(FakeModel(), detectors=with_words).version != base
     other_words = default_detectors(["project Aalscholver"])

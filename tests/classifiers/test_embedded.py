@@ -68,14 +68,14 @@ def test_a_password_for_all_to_read_is_a_leak_of_credentials(
     model: EmbeddedModel, text: str
 ) -> None:
     (answer,) = model.predict([text])
-    assert leak(answer) >= model.leak_threshold
+    assert leak(answer) >= model.leak_thresholds.escalate
     assert answer.category is not None
     assert max(answer.category, key=answer.category.__getitem__) is LeakCategory.CREDENTIALS
 
 
 def test_ordinary_posts_wake_nobody(model: EmbeddedModel) -> None:
     for answer in model.predict(ORDINARY):
-        assert leak(answer) < model.leak_threshold
+        assert leak(answer) < model.leak_thresholds.escalate
         assert abuse(answer) is AbuseLabel.NONE
 
 
@@ -101,8 +101,8 @@ def test_a_leak_at_the_end_of_a_long_article_is_seen(model: EmbeddedModel) -> No
     filler = "De gemeente Ede vergadert woensdag over de nieuwe fietsbrug en het groen eromheen. "
     for repeats in (10, 60, 2000):
         answer, plain = model.predict([filler * repeats + LEAK, filler * repeats])
-        assert leak(answer) >= model.leak_threshold
-        assert leak(plain) < model.leak_threshold
+        assert leak(answer) >= model.leak_thresholds.escalate
+        assert leak(plain) < model.leak_thresholds.escalate
 
 
 def test_nothing_said_is_neutral_and_no_leak(model: EmbeddedModel) -> None:

@@ -18,6 +18,7 @@ from classifiers.base import (
     AbuseLabel,
     Assessment,
     Leak,
+    LeakBand,
     LeakCategory,
     Sentiment,
     SentimentLabel,
@@ -79,7 +80,7 @@ class Stage:
         opinion = Assessment(
             "nl",
             Sentiment(sentiment, dict.fromkeys(SentimentLabel, 1 / 3)),
-            Leak(escalate=False, score=0.0, category=LeakCategory.NONE),
+            Leak(band=LeakBand.LOW, score=0.0, likely=LeakCategory.NONE),
             Abuse(AbuseLabel.NONE, 0.0),
         )
         with self.store.write() as unit:
