@@ -2,7 +2,9 @@
 
 What a model learns from and what it is asked about must look alike: links and handles become
 shapes, entities become characters, invisible characters go, and symbols that the vocabulary does
-not hold get a name. Numbers, host names and tokens in links stay: leaks live in them.
+not hold get a name. Numbers, host names and tokens in links stay: leaks live in them. Tricks that hide
+a word (a Cyrillic letter in a Latin word, marks heaped on letters, blanks that are no spaces) are
+undone; full-width and mathematical letters are left to the tokeniser, which folds them itself.
 Offsets are not kept; detectors that report spans work on the text as given.
 """
 
@@ -12,6 +14,8 @@ import html
 import re
 import unicodedata
 from functools import lru_cache
+
+from classifiers import lookalikes
 
 _LINK = re.compile(r"\b(?:https?://|www\.)\S+", re.IGNORECASE)
 _PICTURE = re.compile(r"\bpic\.(?:twitter|x)\.com/\w+", re.IGNORECASE)
@@ -24,6 +28,10 @@ _HANDLE = re.compile(r"(?<![\w.@/+-])@[^\W\d][\w.-]{0,63}(?:@[\w.-]{1,120})?")
 _RUN = re.compile(r"([^\W\d]|[^\w\s])\1{3,}")
 _SPACE = re.compile(r"\s+")
 
+_MARKED = re.compile("([A-Za-z])[\u0300-\u036f\u0488\u0489]{1,200}")
+"""Marks above and through plain letters; what makes a letter of its own (é) is composed first."""
+_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters and symbols without ink."""
 _INVISIBLE = frozenset(("Cf", "Cs", "Co", "Cn"))
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _PICTOGRAMS = range(0x1F300, 0x1FB00)
@@ -94,7 +102,7 @@ def prepare(text: str) -> str:
     text = _LINK.sub(_shape_of_link, text)
     text = _HANDLE.sub("@user", text)
     if not text.isascii() or not text.isprintable():
-        text = "".join(map(_readable, text))
+        text = _undisguised("".join(map(_readable, text)))
     text = _RUN.sub(r"\1\1\1", text)
     return _SPACE.sub(" ", text).strip()
 
@@ -108,6 +116,13 @@ def readable(text: str) -> str:
     if not text.isprintable():
         text = "".join(" " if unicodedata.category(c) in {"Cc", "Cs"} else c for c in text)
     return _SPACE.sub(" ", text).strip()
+
+
+def _undisguised(text: str) -> str:
+    """Return ``text`` without tricks that ordinary posts practically never hold."""
+    if _MARKED.search(text):
+        text = _MARKED.sub(r"\1", unicodedata.normalize("NFC", text))
+    return lookalikes.latin(text)
 
 
 def _shape_of_link(match: re.Match[str]) -> str:
@@ -126,6 +141,8 @@ def _readable(character: str) -> str:
     category = unicodedata.category(character)
     code = ord(character)
     if code in _SKIN_TONES or "\ufe00" <= character <= "\ufe0f" or character == "\u200d":
+        return ""
+    if character in _BLANKS:
         return ""
     if code in _PICTOGRAMS and character not in _KNOWN:
         meaning = _MEANINGS.get(character) or unicodedata.name(character, "").lower()

@@ -58,6 +58,26 @@ def test_control_characters_and_lone_surrogates_become_spaces() -> None:
     assert readable("a\x00b\ud83dc") == "a b c"
 
 
+@pytest.mark.parametrize(
+    ("disguised", "said"),
+    [
+        ("het wаchtwооrd is p\u0430ss", "het wachtwoord is pass"),
+        ("pa\u3164ss\u2800word", "password"),
+        ("p\u0336a\u0336s\u0336s", "pass"),
+        ("cafe\u0301 en idee\u0308n", "café en ideën"),
+    ],
+)
+def test_a_word_in_disguise_is_read_as_what_it_says(disguised: str, said: str) -> None:
+    assert prepare(disguised) == said
+
+
+@pytest.mark.parametrize(
+    "text", ["Москва, я тебя люблю", "Καλημέρα στην Αθήνα", "IT-компания и WhatsAppом", "ô ça já"]
+)
+def test_other_alphabets_stay_what_they_are(text: str) -> None:
+    assert prepare(text) == text
+
+
 @given(st.text(alphabet=st.characters(), max_size=200))
 def test_any_text_becomes_one_readable_line(text: str) -> None:
     for made in (prepare(text), readable(text)):
