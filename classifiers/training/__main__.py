@@ -11,7 +11,10 @@ import torch
 
 from classifiers.training.data import OWN, load
 from classifiers.training.loop import Plan, Trainer
+from classifiers.training.network import KEPT_LAYERS
+from classifiers.training.pruning import choose_layers
 from classifiers.training.release import release
+from classifiers.training.trimming import ENCODER, base_folder
 
 log = logging.getLogger("classifiers.training")
 
@@ -27,10 +30,15 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
     checkpoint = options.work / "checkpoint.pt"
+    base = base_folder(options.base, options.work)
+    if options.stage == "prune":
+        seen = load(options.corpora, options.own, "dev")
+        texts = [example.text for posts in seen.values() for example in posts[:60]]
+        log.info("kept: %s", choose_layers(base, texts, len(KEPT_LAYERS)))
     if options.stage in {"all", "train"}:
         watched = load(options.corpora, options.own, "dev")
         trainer = Trainer(
-            options.base,
+            base,
             lambda stage: load(options.corpora, options.own, "train", stage),
             [example for posts in watched.values() for example in posts],
             checkpoint,
@@ -41,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         log.info("learned from %d posts in %.0f minutes", progress.posts, progress.seconds / 60)
     if options.stage in {"all", "export"}:
         release(
-            options.base,
+            base,
             options.corpora,
             options.own,
             checkpoint,
@@ -58,12 +66,17 @@ def _parser() -> argparse.ArgumentParser:
         description="Train the embedded model (sentiment, leak, abuse), measure and export it.",
     )
     for name, what in (
-        ("--base", "encoder to start from (transformers format)"),
         ("--corpora", "public corpora (docs/model.md lists them)"),
         ("--output", "where the model folder is written"),
         ("--work", "checkpoints; a later call resumes from here"),
     ):
         parser.add_argument(name, help=what, type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--base",
+        help=f"encoder to start from: folder or hub id, cut to our vocabulary where it is not "
+        f"(default: {ENCODER})",
+        default=ENCODER,
+    )
     parser.add_argument(
         "--own", help="our own posts (default: those of this repository)", type=Path, default=OWN
     )
@@ -74,9 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--note", default="", help="a remark about this run for the model card")
     parser.add_argument(
         "--stage",
-        choices=["all", "train", "export"],
+        choices=["all", "prune", "train", "export"],
         default="all",
-        help="only train, or only export and measure the last checkpoint (default: all)",
+        help="only find the layers to keep, only train, or only export and measure the last "
+        "checkpoint (default: train and export)",
     )
     return parser
 
