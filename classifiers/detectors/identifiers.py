@@ -18,7 +18,7 @@ from classifiers.base import Confidence, Finding, LeakCategory
 from classifiers.detectors.base import Telltale, words
 from classifiers.detectors.ownership import Owner, owner
 
-_SEPARATORS = str.maketrans("", "", " .-/()\u00a0")
+_SEPARATORS = str.maketrans("", "", " .-/()_\n\t\r\u00a0")
 _DIGIT_BEFORE = r"(?<![A-Za-z0-9])(?<!\d[.,-])"
 _DIGIT_AFTER = r"(?![A-Za-z0-9])(?![.,-]\d)"
 
@@ -40,6 +40,8 @@ class IdentifierDetector:
     valid: Callable[[str], bool]
     must_match: Sequence[str]
     must_not_match: Sequence[str]
+    extent: Callable[[re.Match[str]], int | None] | None = None
+    """Where the value that the pattern begins ends; None: where the match ends."""
     told_by: Telltale | None = None
     untold: Confidence | None = None
     """Confidence where no tell-tale word is near; None: no finding then."""
@@ -51,20 +53,18 @@ class IdentifierDetector:
     def find(self, text: str) -> Iterator[Finding]:
         """Yield the identifiers of ``text`` that pass their checks."""
         for match in self.pattern.finditer(text):
-            if not self.valid(_compact(match[0])):
+            start, end = match.start(), self.extent(match) if self.extent else match.end()
+            if end is None or not self.valid(_compact(text[start:end])):
                 continue
-            confidence = self._confidence(text, match)
+            confidence = self._confidence(text, start, end)
             if confidence is not None:
-                yield Finding(self.name, self.category, match.start(), match.end(), confidence)
+                yield Finding(self.name, self.category, start, end, confidence)
 
-    def _confidence(self, text: str, match: re.Match[str]) -> Confidence | None:
-        told = self.told_by is None or self.told_by.near(
-            text, match.start(), match.end(), before=40, after=20
-        )
-        if not told:
+    def _confidence(self, text: str, start: int, end: int) -> Confidence | None:
+        if self.told_by and not self.told_by.near(text, start, end, before=40, after=20):
             return self.untold
-        whose = owner(text, match.start(), match.end())
-        published = _compact(match[0]) in PUBLISHED
+        whose = owner(text, start, end)
+        published = _compact(text[start:end]) in PUBLISHED
         if published or whose in {Owner.OWN, Owner.PUBLIC} or self.ceiling is Confidence.LOW:
             return Confidence.LOW
         if whose is Owner.OTHER:
@@ -150,22 +150,59 @@ def detectors() -> list[IdentifierDetector]:
     ]
 
 
+_IBAN_LENGTHS_LIST = """
+    AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18
+    DO28 EE20 EG29 ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23
+    IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27
+    MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19
+    SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30
+"""
+_IBAN_LENGTHS = {entry[:2]: int(entry[2:]) for entry in _IBAN_LENGTHS_LIST.split()}
+"""Letters and digits of an account number per country, from the registry of SWIFT."""
+_IBAN_HEAD = re.compile(
+    r"(?:(?<![A-Za-z0-9])(?P<country>[A-Za-z]{2})|(?<=[a-z])(?P<glued>[A-Z]{2}))[ ._/-]{0,3}\d[ ._/-]{0,3}\d"
+)
+_IBAN_REST = re.compile(r"[ ._/\n-]{0,3}[A-Za-z0-9]")
+
+
+def _iban_end(head: re.Match[str]) -> int | None:
+    """Return where an account number of that country ends, however its signs are grouped."""
+    country = head["country"] or head["glued"]
+    text, at = head.string, head.end()
+    for _ in range(_IBAN_LENGTHS.get(country.upper(), 0) - 4):
+        sign = _IBAN_REST.match(text, at)
+        if sign is None:
+            return None
+        at = sign.end()
+    following = text[at : at + 1]
+    whole = not (following.isascii() and following.isalnum())
+    glued = country.isupper() and following.islower() and text[at - 1].isdigit()
+    return at if at > head.end() and (whole or glued) else None
+
+
 def _iban() -> IdentifierDetector:
     return IdentifierDetector(
         name="iban",
-        pattern=re.compile(
-            r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?:[ .-]?[A-Z0-9]{4}){2,7}(?:[ .-]?[A-Z0-9]{1,3})?(?![A-Za-z0-9])"
-            r"|(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}[ .-]?[A-Za-z]{4}[ .-]?(?:\d[ .-]?){9}\d(?![A-Za-z0-9])"
-            r"|(?<![A-Za-z0-9])[Bb][Ee]\d{2}[ .-]?(?:\d[ .-]?){11}\d(?![A-Za-z0-9])"
-        ),
+        pattern=_IBAN_HEAD,
+        extent=_iban_end,
         valid=_is_iban,
         must_match=(
             "Lotte H., geb. 14-03-1998, IBAN NL79VEEN0967322618. niet oké",
             "terugstorten op nl34 klvr 0411 9741 22, reden: kapot",
             "haar rekening BE71 0961 2345 6769 staat erbij",
             "NL91.ABNA.0417.1643.00",
+            "NL 79 VEEN 09 67 32 26 18 van mevrouw Pas",
+            "NL79/VEEN/0967/3226/18",
+            "rekeningNL79VEEN0967322618van haar",
+            "DE89 3704 0044 0532 0130 00 van de leverancier",
         ),
-        must_not_match=("NL91ABNA0417164301", "model NL12 ABCD 2025 is uit", "AB12 is de zaal"),
+        must_not_match=(
+            "NL91ABNA0417164301",
+            "model NL12 ABCD 2025 is uit",
+            "AB12 is de zaal",
+            "NL79VEEN09673226189",
+            "in 10 jaar is er niets veranderd aan deze weg",
+        ),
     )
 
 
@@ -203,7 +240,9 @@ def _rijksregister() -> IdentifierDetector:
     return IdentifierDetector(
         name="rijksregisternummer",
         pattern=re.compile(
-            _DIGIT_BEFORE + r"\d{2}[ .]?\d{2}[ .]?\d{2}[ -]?\d{3}[ .]?\d{2}" + _DIGIT_AFTER
+            _DIGIT_BEFORE
+            + r"\d{2}[ ./-]?\d{2}[ ./-]?\d{2}[ ./-]{0,3}\d{3}[ .-]?\d{2}"
+            + _DIGIT_AFTER
         ),
         valid=_is_rijksregister,
         told_by=words(
@@ -226,7 +265,7 @@ def _rijksregister() -> IdentifierDetector:
 def _card() -> IdentifierDetector:
     return IdentifierDetector(
         name="payment-card",
-        pattern=re.compile(_DIGIT_BEFORE + r"\d(?:[ -]?\d){11,18}" + _DIGIT_AFTER),
+        pattern=re.compile(_DIGIT_BEFORE + r"\d(?:[ ./-]?\d){11,18}" + _DIGIT_AFTER),
         valid=_is_card,
         must_match=("kaart 4539 1488 0343 6467 van een gast", "card 4539148803436467 exp 04/27"),
         must_not_match=(

@@ -214,7 +214,7 @@ class PhraseDetector:
         strict = phrase.value == "strict"
         paragraph = text.find("\n\n", at, at + phrase.window)
         limit = paragraph if paragraph >= 0 else min(until, at + phrase.window)
-        for token in _TOKEN.finditer(text, at, limit):
+        for token in _TOKEN.finditer(text, direct_at, max(direct_at, limit)):
             whole = _TOKEN.match(text, token.start())  # the window may end within it
             value = (whole or token)[0].rstrip(".:?")
             start, end = token.start(), token.start() + len(value)

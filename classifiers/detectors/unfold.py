@@ -143,10 +143,11 @@ _ESCAPED = re.compile(
 )
 _LEAST_ESCAPED = 2
 _SPACED = re.compile(
-    r"(?<![^\W_])[A-Za-z0-9](?:(?P<between>[ ._*|/-]| {2}| - )[A-Za-z0-9])"
+    r"(?<![^\W_])[A-Za-z0-9](?:(?P<between>[._*|/-]| {2}| - )[A-Za-z0-9])"
     r"(?:(?P=between)[A-Za-z0-9]){4,400}(?![^\W_])"
+    r"|(?<!\S)[!-9;-~](?: [!-9;-~]){3,400}(?!\S)"
 )
-_BETWEEN = re.compile(r"[ ._*|/-]+")
+"""Signs one by one: ``k l u i s``, ``N.L.9.1.A.B``."""
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{16,8000}={0,2}(?![A-Za-z0-9+/_=-])")
 _URL_SAFE = str.maketrans("-_", "+/")
 _READABLE = 0.95
@@ -166,7 +167,7 @@ def unfold(text: str) -> Iterator[Folded]:
         unescaped = _rewritten(plain, _ESCAPED, _unescaped)
         if unescaped is not plain:
             yield _refolded(unescaped)
-    joined = _rewritten(plain, _SPACED, lambda match: _BETWEEN.sub("", match[0]))
+    joined = _rewritten(plain, _SPACED, _joined)
     if joined is not plain:
         yield joined
     decoded = _rewritten(plain, _BASE64, _said)
@@ -198,6 +199,12 @@ def _unescaped(match: re.Match[str]) -> str | None:
         return bytes.fromhex(escape.replace("%", "")).decode("utf-8")
     except UnicodeDecodeError:
         return None
+
+
+def _joined(match: re.Match[str]) -> str:
+    if match["between"]:
+        return match[0].replace(match["between"], "")
+    return match[0][::2]
 
 
 def _said(match: re.Match[str]) -> str | None:
