@@ -22,6 +22,7 @@ from classifiers.base import (
     Text,
 )
 from classifiers.detectors import Detector, find_all, rules_version
+from classifiers.explain import explain
 from classifiers.leaks import decide
 
 ABUSIVE_AT: Final = 0.6
@@ -131,14 +132,21 @@ def abuse_of(prediction: Prediction) -> Abuse:
     return Abuse(AbuseLabel.ABUSIVE if score >= ABUSIVE_AT else AbuseLabel.NONE, score)
 
 
-def to_contract(assessment: Assessment, id: str | int) -> dict[str, Any]:  # noqa: A002  the contract's word
+def to_contract(
+    assessment: Assessment,
+    id: str | int,  # noqa: A002  the contract's word
+    *,
+    language: str | None = None,
+) -> dict[str, Any]:
     """Return the JSON object that ``merkwacht classify`` prints for ``assessment``.
 
     Args:
         assessment: what was thought of the text.
         id: the id of the input line, given back as it came.
+        language: ``nl`` or ``en``: of the sentence on why; None leaves that out.
     """
     leak = assessment.leak
+    why = {} if language is None else {"why": explain(leak, language)}
     return {
         "id": id,
         "language": assessment.language,
@@ -154,6 +162,8 @@ def to_contract(assessment: Assessment, id: str | int) -> dict[str, Any]:  # noq
             "band": leak.band.value,
             "score": round(leak.score, 6),
             "category": leak.category.value,
+            "likely": leak.likely.value,
+            **why,
             "findings": [
                 {
                     "detector": finding.detector,

@@ -91,7 +91,7 @@ def decide(
     strong = math.fsum(weights.pop(sort, 0.0) for sort in SURE_ALONE)
     opinion = PRIOR if prediction.leak is None else prediction.leak
     odds = _logit(opinion) + strong + min(SOFT_CAP, math.fsum(weights.values()))
-    sure = _sure(findings)
+    sure = [finding.category for finding in enough_alone(findings)]
     if sure:
         odds = max(odds, _logit(thresholds.escalate) + ABOVE_THRESHOLD)
     score = _sigmoid(odds)
@@ -102,23 +102,27 @@ def decide(
     return Leak(band=band, score=score, likely=likely, findings=tuple(findings))
 
 
+def weight(finding: Finding) -> float:
+    """Return the log-odds that ``finding`` adds; 0 for what is no evidence."""
+    return WEIGHTS.get((kind(finding), finding.confidence), 0.0)
+
+
+def enough_alone(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings that escalate by themselves, whatever the model thinks."""
+    return [
+        finding
+        for finding in findings
+        if finding.confidence is Confidence.HIGH and kind(finding) in SURE_ALONE
+    ]
+
+
 def _weights(findings: Iterable[Finding]) -> dict[Kind, float]:
     """Return for each kind of evidence the weight of its surest finding."""
     weights: dict[Kind, float] = {}
     for finding in findings:
         sort = kind(finding)
-        weight = WEIGHTS.get((sort, finding.confidence), 0.0)
-        weights[sort] = max(weights.get(sort, 0.0), weight)
+        weights[sort] = max(weights.get(sort, 0.0), weight(finding))
     return weights
-
-
-def _sure(findings: Iterable[Finding]) -> list[LeakCategory]:
-    """Return the categories of what escalates by itself."""
-    return [
-        finding.category
-        for finding in findings
-        if finding.confidence is Confidence.HIGH and kind(finding) in SURE_ALONE
-    ]
 
 
 def _gravest(categories: Iterable[LeakCategory]) -> LeakCategory:
@@ -130,9 +134,8 @@ def _likeliest(prediction: Prediction, findings: Sequence[Finding]) -> LeakCateg
     opinion = prediction.category or {}
     log_odds = {category: math.log(max(opinion.get(category, 0.0), _FAITH)) for category in GRAVITY}
     for finding in findings:
-        weight = WEIGHTS.get((kind(finding), finding.confidence), 0.0)
         base = math.log(max(opinion.get(finding.category, 0.0), _FAITH))
-        log_odds[finding.category] = max(log_odds[finding.category], base + weight)
+        log_odds[finding.category] = max(log_odds[finding.category], base + weight(finding))
     if not opinion and max(log_odds.values()) <= math.log(_FAITH):
         return LeakCategory.INTERNAL
     likeliest = max(GRAVITY, key=lambda category: log_odds[category])
