@@ -53,6 +53,8 @@ class Example:
     category: int = UNKNOWN
     abuse: int = UNKNOWN
     language: str = ""
+    raw: str = ""
+    """The text as it was posted: what is measured on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +260,7 @@ def _example(row: Row, **labels: Any) -> Example | None:
     if not text:
         return None
     group = labels.pop("group", text.casefold())
-    return Example(text, "", group, language=str(row.get("lang", "")), **labels)
+    return Example(text, "", group, language=str(row.get("lang", "")), raw=row["text"], **labels)
 
 
 def _leak(row: Row) -> Example | None:

@@ -96,6 +96,7 @@ class Trainer:
         self._plan = plan
         self._encode = tokenizer(base, plan.max_tokens)
         self._optimizer = _optimizer(self.network, plan)
+        self._saved = self._looked = time.monotonic()
         if checkpoint.exists():
             self.progress = restore(checkpoint, self.network, self._optimizer)
             log.info("resuming after %.0f minutes", self.progress.seconds / 60)
@@ -138,7 +139,7 @@ class Trainer:
             case=plan.case,
             joined=plan.joined,
         )
-        last = saved = looked = time.monotonic()
+        last = time.monotonic()
         for batch, ids in _batches(drawn, self._encode, plan.batch, rng):
             if self._done >= 1.0 or plan.stage(self._done) is not stage:
                 return
@@ -163,14 +164,14 @@ class Trainer:
                     progress.posts / progress.seconds,
                     losses.summary(),
                 )
-            if now - saved > plan.checkpoint_minutes * 60:
+            if now - self._saved > plan.checkpoint_minutes * 60:
                 save(self._checkpoint, self.network, self._optimizer, progress)
-                saved = time.monotonic()
-            if self._glance and now - looked > plan.glance_minutes * 60:
+                self._saved = time.monotonic()
+            if self._glance and now - self._looked > plan.glance_minutes * 60:
                 for line in glance(self.network, self._encode, self._glance):
                     log.info("development: %s", line)
                 # What a look costs is not learning time.
-                looked = last = time.monotonic()
+                self._looked = last = time.monotonic()
         progress.rounds += 1
 
 

@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,21 +15,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from classifiers.embedded import EmbeddedModel
+from classifiers.base import LeakThresholds
+from classifiers.embedded import EmbeddedModel, OperatingPoint
 from classifiers.training import graph
 from classifiers.training.card import card
 from classifiers.training.data import ABUSES, CATEGORIES, SENTIMENTS, Example, load
-from classifiers.training.loop import Progress, restore
-from classifiers.training.measure import figures, leak_threshold, temperature, threat_bias
+from classifiers.training.loop import restore
+from classifiers.training.measure import (
+    ALLOWANCES,
+    LEAKS,
+    THREATS_PER_THOUSAND,
+    Verdicts,
+    figures,
+    temperature,
+    threat_bias,
+    thresholds,
+)
 from classifiers.training.network import HEADS, Network
 
 log = logging.getLogger(__name__)
 
-FALSE_ALARMS_PER_THOUSAND = 3.0
-"""What the threshold allows on development posts; test posts may then stay below five."""
-FALSE_ALARMS_PER_HUNDRED_LOOK_ALIKES = 8.0
-"""The same for development posts that were written to look like leaks without being any."""
-_COMPARED = 250
+_COMPARED = 600
 _LARGEST = 40_000_000
 
 
@@ -70,15 +77,14 @@ def release(
         log.info("int8 against fp32: %s", comparison)
         for name in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copyfile(base / name, folder / name)
-        threshold = _write_config(
-            folder, network=network, logits=logits, dev=dev, version=version, progress=progress
-        )
+        settings = _settings(folder, network=network, logits=logits, dev=dev, version=version)
+        settings["trained_on_posts"] = progress.posts
+        points = _operating_points(folder, settings, dev)
         test = load(corpora, own, "test")
-        model = EmbeddedModel(folder)
-        found = figures(model, threshold, test, corpora, own)
+        found, costs = figures(Verdicts(EmbeddedModel(folder)), points, test, corpora, own)
+        _write(folder, settings, costs)
         for figure in found:
             log.info("%s on %s (%d): %s", figure.task, figure.on, figure.posts, figure.result)
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         text = card(settings, found, comparison, progress, note)
         (folder / "README.md").write_text(text, encoding="utf-8")
         size = sum(file.stat().st_size for file in folder.iterdir())
@@ -118,15 +124,15 @@ def _best_graph(
     return best, graph.logits(target, base, dev)
 
 
-def _write_config(
+def _settings(
     folder: Path,
     *,
     network: Network,
     logits: graph.Logits,
     dev: list[Example],
     version: str,
-    progress: Progress,
-) -> float:
+) -> dict[str, Any]:
+    """The model's ``config.json``, still without measured operating points."""
     labels = {
         "sentiment": [e.sentiment for e in dev],
         "leak": [e.leak for e in dev],
@@ -134,19 +140,8 @@ def _write_config(
         "abuse": [e.abuse for e in dev],
     }
     heat = {name: round(temperature(logits[name], labels[name]), 4) for name in HEADS}
-    leak = _sigmoid(logits["leak"][:, 0] / heat["leak"])
-    contrast = np.array([e.source == "leaks" for e in dev])
-    escalate = np.array(labels["leak"]) == 1
-    threshold = leak_threshold(
-        leak[~contrast],
-        leak[contrast & ~escalate],
-        per_thousand=FALSE_ALARMS_PER_THOUSAND,
-        per_hundred=FALSE_ALARMS_PER_HUNDRED_LOOK_ALIKES,
-    )
     calm = np.array([e.abuse != ABUSES.index("threat") for e in dev])
-    loud = threat_bias(
-        logits["abuse"][calm] / heat["abuse"], per_thousand=FALSE_ALARMS_PER_THOUSAND
-    )
+    loud = threat_bias(logits["abuse"][calm] / heat["abuse"], per_thousand=THREATS_PER_THOUSAND)
     names: dict[str, list[str]] = {
         "sentiment": list(SENTIMENTS),
         "leak": ["escalate"],
@@ -168,20 +163,50 @@ def _write_config(
             }
             for name, labels_of in names.items()
         },
-        "trained_on_posts": progress.posts,
         "sha256": {
             name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
             for name in ("model.onnx", "tokenizer.json")
         },
     }
-    config["heads"]["leak"] |= {
-        "threshold": threshold,
-        "allowed_per_thousand": FALSE_ALARMS_PER_THOUSAND,
-        "allowed_per_hundred_look_alikes": FALSE_ALARMS_PER_HUNDRED_LOOK_ALIKES,
+    return config
+
+
+def _operating_points(
+    folder: Path, settings: dict[str, Any], dev: list[Example]
+) -> dict[str, LeakThresholds]:
+    """Choose thresholds on development posts, by verdicts with evidence."""
+    provisional = LeakThresholds(0.5, 0.5)
+    unmeasured = OperatingPoint(provisional, 0.0, 0.0, 0.0, 0.0)
+    _write(folder, settings, dict.fromkeys(ALLOWANCES, unmeasured))
+    verdicts = Verdicts(EmbeddedModel(folder))
+    texts = [e.raw for e in dev]
+    judged = verdicts.leaks(texts, verdicts.predict(texts), provisional)
+    scores = np.array([leak.score for leak in judged])
+    ours = np.array([e.source == LEAKS for e in dev])
+    escalate = np.array([e.leak == 1 for e in dev])
+    points = {
+        name: thresholds(scores[~ours], scores[ours & ~escalate], allowance)
+        for name, allowance in ALLOWANCES.items()
     }
-    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    log.info("thresholds: %s", points)
+    return points
+
+
+def _write(folder: Path, settings: dict[str, Any], points: Mapping[str, OperatingPoint]) -> None:
+    """Write ``config.json`` with ``points``, which are put into ``settings`` too."""
+    settings["heads"]["leak"]["operating_points"] = {
+        name: {
+            "review": point.thresholds.review,
+            "escalate": point.thresholds.escalate,
+            "escalated_per_thousand": point.escalated_per_thousand,
+            "reviewed_per_thousand": point.reviewed_per_thousand,
+            "recall": point.recall,
+            "recall_with_review": point.recall_with_review,
+        }
+        for name, point in points.items()
+    }
+    text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
     (folder / "config.json").write_text(text, encoding="utf-8")
-    return threshold
 
 
 def _agreement(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
