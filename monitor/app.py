@@ -26,6 +26,7 @@ from classifiers.base import Classifier, LeakThresholds, Model
 from classifiers.detectors import default_detectors
 from classifiers.embedded import EmbeddedModel
 from classifiers.language import LanguageIdentifier
+from classifiers.register.detector import RegisterDetector
 from connectors import CONNECTORS
 from connectors.base import Connector, Context
 from connectors.http import guarded_client
@@ -50,6 +51,7 @@ from monitor.matching import Brand
 from monitor.metrics import Metrics
 from monitor.polling import PollStep, Source
 from monitor.privacy import Pseudonyms, load_or_create
+from monitor.register import open_detector
 from monitor.store import Store
 from monitor.systemd import Notifier
 from monitor.tending import TendStep
@@ -105,7 +107,8 @@ class App:
             self.store = Store(self.config.store.path)
             self.pseudonyms = open_pseudonyms(self.store)
             self._installation = _installation(self.store)
-            self._classifier = build_classifier(self.config)
+            self._register = open_detector(self.store, self.pseudonyms)
+            self._classifier = build_classifier(self.config, self._register)
             self.metrics = Metrics(CollectorRegistry())
             self._inbox = Inbox()
             self._pollers = ThreadPoolExecutor(POLLERS, thread_name_prefix="poll")
@@ -155,7 +158,7 @@ class App:
             problem = Problem("store.path", "cannot change while running; restart instead")
             raise ConfigError(self.file, [problem])
         if _classifier_part(config) != _classifier_part(self.config):
-            self._classifier = build_classifier(config)
+            self._classifier = build_classifier(config, self._register)
         steps = self._steps(config, self._classifier)
         steps.assess.warm_up()
         self.config = config
@@ -283,8 +286,12 @@ def _leak_thresholds(options: ClassifierOptions, model: EmbeddedModel) -> LeakTh
     return LeakThresholds(min(review, escalate), escalate)
 
 
-def build_classifier(config: Config) -> Classifier:
+def build_classifier(config: Config, register: RegisterDetector | None = None) -> Classifier:
     """Model, language and detectors as configured.
+
+    Args:
+        config: which models, thresholds and watch words.
+        register: the register of secrets, where there is one.
 
     Raises:
         ModelError: a model cannot be used; the message says what to do.
@@ -295,7 +302,7 @@ def build_classifier(config: Config) -> Classifier:
     return Assessor(
         embedded,
         language=LanguageIdentifier(),
-        detectors=default_detectors(words),
+        detectors=[*default_detectors(words), *([register] if register else [])],
         leak_thresholds=_leak_thresholds(options, embedded),
         sentiment_model=_hub_model(
             options.sentiment_model, "sentiment", options.sentiment_labels, options.threads

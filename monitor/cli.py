@@ -25,6 +25,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from classifiers.register.detector import RegisterDetector
     from connectors.query import Query
     from monitor.app import App
     from monitor.config import Config
@@ -46,6 +47,12 @@ incidents_app = typer.Typer(
     help="See what is going on and take it.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(incidents_app, name="incidents")
+fingerprint_app = typer.Typer(
+    help="Register what must not become public, as keyed fingerprints only.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(fingerprint_app, name="fingerprint")
 
 ConfigOption = Annotated[
     Path | None,
@@ -75,6 +82,25 @@ class ExportFormat(StrEnum):
     JSONL = "jsonl"
     CSV = "csv"
     PARQUET = "parquet"
+
+
+class RegisteredCategory(StrEnum):
+    """What a leak of something registered is: the categories of leaks."""
+
+    CREDENTIALS = "credentials"
+    PERSONAL_DATA = "personal_data"
+    FINANCIAL = "financial"
+    PRODUCT = "product"
+    TRADE_SECRET = "trade_secret"  # noqa: S105 - a category
+    INTERNAL = "internal"
+    SECURITY = "security"
+
+
+class ListKind(StrEnum):
+    """Sorts of lists of exact entries."""
+
+    TERMS = "terms"
+    RECORDS = "records"
 
 
 def main() -> None:
@@ -370,7 +396,8 @@ def classify(
             "--config",
             "-c",
             metavar="FILE",
-            help="Use the models, threshold and watch words of this configuration. Default: none.",
+            help="Use the models, thresholds, watch words and register of this configuration. "
+            "Default: none.",
             show_default=False,
         ),
     ] = None,
@@ -378,7 +405,7 @@ def classify(
     """Assess posts from standard input: one JSON object a line, in input order.
 
     Reads {"id": …, "text": …, "lang"?: …} a line. Needs no configuration; with --config the models,
-    threshold and watch words of that file are used.
+    thresholds and watch words of that file are used, and the register of its database.
     """
     from classifiers.assessor import Assessor  # noqa: PLC0415
     from classifiers.base import Classifier  # noqa: PLC0415
@@ -393,7 +420,8 @@ def classify(
         if config is not None:
             from monitor.app import build_classifier  # noqa: PLC0415
 
-            classifier = build_classifier(_load(config)[1])
+            settings = _load(config)[1]
+            classifier = build_classifier(settings, _register(settings))
         else:
             model = EmbeddedModel()
             classifier = Assessor(
@@ -404,6 +432,18 @@ def classify(
             )
         status = streams.classify(sys.stdin, sys.stdout, sys.stderr, classifier, plain=plain)
     raise typer.Exit(status)
+
+
+def _register(settings: Config) -> RegisterDetector | None:
+    """The register of secrets, where there is one already: nothing is made or changed for it."""
+    from monitor.app import open_pseudonyms  # noqa: PLC0415
+    from monitor.register import open_detector  # noqa: PLC0415
+
+    path = settings.store.path
+    if not path.exists() or not path.with_name(path.name + ".key").exists():
+        return None
+    store = _open_store(settings, migrate=False)
+    return open_detector(store, open_pseudonyms(store))
 
 
 @app.command()
@@ -466,6 +506,7 @@ def import_(
         utc_now,
     )
     from monitor.commands.transfer import import_file  # noqa: PLC0415
+    from monitor.register import open_detector  # noqa: PLC0415
 
     if not file.is_file():
         what = "not a regular file" if file.exists() else "no such file"
@@ -473,13 +514,14 @@ def import_(
     with _explained():
         settings = _load(config)[1]
         store = _open_store(settings, migrate=True)
+        pseudonyms = open_pseudonyms(store)
         with _progress("importing", file.stat().st_size) as bar:
             count = import_file(
                 file,
                 store=store,
                 brands=[build_brand(item) for item in settings.brands],
-                classifier=build_classifier(settings),
-                pseudonyms=open_pseudonyms(store),
+                classifier=build_classifier(settings, open_detector(store, pseudonyms)),
+                pseudonyms=pseudonyms,
                 now=utc_now,
                 errors=sys.stderr,
                 progress=bar,
@@ -650,6 +692,185 @@ def _change(config: Path | None, incident: int, who: str, note: str, what: str) 
         finally:
             store.close()
     _say(message)
+
+
+# -- register of secrets ---------------------------------------------------------------------------
+
+
+@fingerprint_app.command("add")
+def fingerprint_add(  # noqa: PLR0917 - the options of the command
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE…", help="txt, md, html, csv, docx, pdf or xlsx; lists: txt, csv, xlsx."
+        ),
+    ],
+    category: Annotated[
+        RegisteredCategory, typer.Option(help="What a leak of it is.")
+    ] = RegisteredCategory.INTERNAL,
+    label: Annotated[
+        str,
+        typer.Option(
+            help="What alerts and lists call it; with several files numbered.",
+            show_default="neutral, as doc-7",
+        ),
+    ] = "",
+    public: Annotated[
+        bool,
+        typer.Option("--public", help="It is public already: its passages never count."),
+    ] = False,
+    listing: Annotated[
+        ListKind | None,
+        typer.Option(
+            "--list",
+            help="It is a list of exact entries: terms (names of products, projects, codes) or "
+            "records (rows on customers, accounts, staff).",
+        ),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="NAME|NUMBER",
+            help="A column of the list, by the first row or by number; may be repeated.",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Register confidential documents and lists as keyed fingerprints.
+
+    Passages of a document are found in posts from about eight words on, through typos, quotes and
+    left-out words. Neither text nor file name is kept. A running daemon notices within a second;
+    posts that are assessed already stay as they are (see: fingerprint rescan).
+
+    Example: merkwacht fingerprint add --category product launch-plan.docx
+
+    A list: merkwacht fingerprint add --list records --category personal_data --column name
+    --column iban customers.csv
+    """
+    from classifiers.base import LeakCategory  # noqa: PLC0415
+    from classifiers.register.items import ItemKind  # noqa: PLC0415
+    from monitor.app import open_pseudonyms, utc_now  # noqa: PLC0415
+    from monitor.commands import fingerprint  # noqa: PLC0415
+    from monitor.register import fingerprints_of  # noqa: PLC0415
+
+    if public and listing:
+        _fail("--public is for documents; leave out --list", EXIT_USAGE)
+    if column and not listing:
+        _fail("--column is for lists; say --list terms or --list records", EXIT_USAGE)
+    if label and not re.fullmatch(r"[^\s,\x00-\x1f][^\x00-\x1f]{0,79}", label):
+        _fail("--label: one line of at most 80 characters, please", EXIT_USAGE)
+    missing = [file for file in files if not file.is_file()]
+    for file in missing:
+        _say(f"{file}: {'not a regular file' if file.exists() else 'no such file'}")
+    if missing:
+        raise typer.Exit(EXIT_USAGE)
+    kind = ItemKind(listing.value) if listing else ItemKind.DOCUMENT
+    with _explained():
+        settings = _load(config)[1]
+        store = _open_store(settings, migrate=True)
+        try:
+            with _progress("registering", len(files)) as bar:
+                failed = fingerprint.add(
+                    files,
+                    fingerprint.Wanted(
+                        kind=ItemKind.PUBLIC if public else kind,
+                        category=LeakCategory(category.value),
+                        label=label.strip(),
+                        columns=column or (),
+                    ),
+                    store=store,
+                    fingerprints=fingerprints_of(open_pseudonyms(store)),
+                    now=utc_now(),
+                    sink=sys.stdout,
+                    errors=sys.stderr,
+                    progress=bar,
+                )
+        finally:
+            store.close()
+    if failed:
+        _say(f"{failed} of {len(files)} files were not registered")
+        raise typer.Exit(EXIT_FAILURES)
+
+
+@fingerprint_app.command("list")
+def fingerprint_list(
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON Lines.")] = False,
+) -> None:
+    """List what is registered: labels, kinds and numbers. There is no text to show."""
+    from monitor.commands import fingerprint  # noqa: PLC0415
+
+    with _explained():
+        settings = _load(config)[1]
+        store = _open_store(settings, migrate=False)
+        fingerprint.show_list(store, sys.stdout, settings.timezone, as_json=as_json)
+        store.close()
+
+
+@fingerprint_app.command("remove")
+def fingerprint_remove(
+    labels: Annotated[list[str], typer.Argument(metavar="LABEL…", help="What to forget.")],
+    config: ConfigOption = None,
+) -> None:
+    """Forget documents and lists. A running daemon notices within a second."""
+    from monitor.commands import fingerprint  # noqa: PLC0415
+
+    with _explained():
+        settings = _load(config)[1]
+        store = _open_store(settings, migrate=False)
+        missing = fingerprint.remove(store, labels, sys.stderr)
+        store.close()
+    if missing:
+        raise typer.Exit(EXIT_FAILURES)
+
+
+@fingerprint_app.command("test")
+def fingerprint_test(
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON Lines.")] = False,
+) -> None:
+    """Say what of the register stands in one post, read from standard input.
+
+    Example: echo "the text of a post" | merkwacht fingerprint test
+    """
+    from monitor.app import open_pseudonyms  # noqa: PLC0415
+    from monitor.commands import fingerprint  # noqa: PLC0415
+    from monitor.register import open_detector  # noqa: PLC0415
+
+    _set_utf8()
+    with _explained():
+        settings = _load(config)[1]
+        store = _open_store(settings, migrate=False)
+        index = open_detector(store, open_pseudonyms(store)).index
+        fingerprint.show_hits(index.find(sys.stdin.read()), sys.stdout, as_json=as_json)
+        store.close()
+
+
+@fingerprint_app.command("rescan")
+def fingerprint_rescan(
+    days: Annotated[int, typer.Option(min=1, help="Posts published in so many days.")] = 30,
+    config: ConfigOption = None,
+) -> None:
+    """Look for what is registered now in posts that are stored already; prints them as JSON Lines.
+
+    Nothing is assessed anew and nobody is alerted.
+    """
+    from monitor.app import open_pseudonyms, utc_now  # noqa: PLC0415
+    from monitor.commands import fingerprint  # noqa: PLC0415
+    from monitor.register import open_detector  # noqa: PLC0415
+
+    with _explained():
+        settings = _load(config)[1]
+        store = _open_store(settings, migrate=False)
+        index = open_detector(store, open_pseudonyms(store)).index
+        since = utc_now() - timedelta(days=days)
+        with store.read() as unit:
+            total = unit.mentions.total()
+        with _progress("looking", total) as bar:
+            found = fingerprint.rescan(store, index, sys.stdout, since, bar)
+        store.close()
+    _say(f"{found} posts hold something that is registered")
 
 
 # -- demo ------------------------------------------------------------------------------------------

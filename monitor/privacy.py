@@ -37,6 +37,14 @@ class Pseudonyms:
             return post
         return replace(post, author=self.of(post.platform, post.author))
 
+    def derive(self, purpose: str) -> bytes:
+        """A key of 32 bytes for another purpose, from which this one cannot be found.
+
+        Args:
+            purpose: at most 16 bytes; the same for ever.
+        """
+        return hashlib.blake2b(key=self._key, person=purpose.encode(), digest_size=32).digest()
+
     @property
     def fingerprint(self) -> str:
         """Tells keys apart without giving anything away of them."""

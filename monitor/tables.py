@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, DateTime, Index, String, UniqueConstraint
+from sqlalchemy import JSON, Column, DateTime, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy import text as sql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -302,3 +302,22 @@ class ThreadRow(SQLModel, table=True):
     receiver: str = Field(primary_key=True)
     channel: str = Field(primary_key=True)
     reference: Any = _json()
+
+
+class RegisterRow(SQLModel, table=True):
+    """A confidential document or list, as keyed fingerprints: no text, no name but the label."""
+
+    __tablename__ = "register"
+    id: int | None = Field(default=None, primary_key=True)
+    label: str = Field(unique=True)
+    kind: str
+    category: str
+    scheme: int
+    """How words became hashes: what another scheme made must be registered anew."""
+    family: int
+    """The id of the first version of this document."""
+    size: int
+    entries: int
+    added_at: datetime = _moment()
+    prints: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    __table_args__ = ({"sqlite_autoincrement": True},)

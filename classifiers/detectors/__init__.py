@@ -30,6 +30,10 @@ __all__ = [
 FINGERPRINT = "fingerprint"
 """The detector of the register of secrets: its findings are in whatever category was registered."""
 
+_BY_CATEGORY = {
+    LeakCategory.CREDENTIALS: Kind.SECRET,
+    LeakCategory.SECURITY: Kind.INFRASTRUCTURE,
+}
 _CONTACTS = frozenset({"email", "phone"})
 _REGISTERED = frozenset({"btw", "kvk"})
 """Numbers of organisations, printed on every invoice: no evidence, but masked."""
@@ -59,10 +63,8 @@ def kind(finding: Finding) -> Kind:
     """Return what sort of evidence ``finding`` is."""
     if finding.detector == FINGERPRINT:
         return Kind.REGISTER
-    if finding.category is LeakCategory.CREDENTIALS:
-        return Kind.SECRET
-    if finding.category is LeakCategory.SECURITY:
-        return Kind.INFRASTRUCTURE
+    if finding.category in _BY_CATEGORY:
+        return _BY_CATEGORY[finding.category]
     if finding.detector == "watch-word":
         return Kind.WATCH_WORD
     if finding.category is LeakCategory.INTERNAL:

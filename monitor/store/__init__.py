@@ -27,6 +27,7 @@ from monitor.database import (
 from monitor.store.incidents import Incidents
 from monitor.store.mentions import Mentions
 from monitor.store.outbox import Outbox
+from monitor.store.register import Register
 from monitor.store.sources import Sources
 from monitor.tables import MetaRow
 
@@ -42,6 +43,7 @@ class Unit:
         self.mentions = Mentions(session)
         self.incidents = Incidents(session)
         self.outbox = Outbox(session)
+        self.register = Register(session)
 
     def fact(self, key: str) -> str | None:
         """A remembered fact about the installation."""

@@ -1,0 +1,95 @@
+"""Finds in a post what the register of secrets knows. One detector beside the others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Protocol
+
+from classifiers.base import Finding
+from classifiers.detectors import FINGERPRINT
+from classifiers.register.fingerprints import Fingerprints
+from classifiers.register.index import Index
+from classifiers.register.items import Item
+
+LOOK_EVERY_SECONDS: Final = 1.0
+"""How long a change of the register may go unnoticed."""
+
+
+class Source(Protocol):
+    """Where the register is kept."""
+
+    def generation(self) -> int | None:
+        """Return a number that changes with every change of the register.
+
+        Cheap; never raises. None: it cannot be read now; what was read before stays.
+        """
+        ...
+
+    def items(self) -> Sequence[Item] | None:
+        """Return all that is registered. Never raises; None as above."""
+        ...
+
+
+class RegisterDetector:
+    """Finds passages of confidential documents and entries of lists.
+
+    The register is read again when it has changed, so that what is added or removed counts from the
+    next post on, without a restart.
+
+    Args:
+        source: where the register is kept.
+        fingerprints: made with the key of this installation.
+        clock: seconds that only grow.
+    """
+
+    name = FINGERPRINT
+
+    def __init__(
+        self,
+        source: Source,
+        fingerprints: Fingerprints,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._fingerprints = fingerprints
+        self._clock = clock
+        self._looked_at = clock()
+        self._generation: int | None = None
+        self._index = Index((), fingerprints)
+        self._look()
+
+    @property
+    def must_match(self) -> Sequence[str]:
+        """None: the examples belong to the register."""
+        return ()
+
+    @property
+    def must_not_match(self) -> Sequence[str]:
+        """What nobody registers."""
+        return ("", "Goedemorgen allemaal!")
+
+    @property
+    def index(self) -> Index:
+        """What is registered, as it is now."""
+        now = self._clock()
+        if now - self._looked_at >= LOOK_EVERY_SECONDS:
+            self._looked_at = now
+            self._look()
+        return self._index
+
+    def _look(self) -> None:
+        """Read the register again if it has changed."""
+        generation = self._source.generation()
+        if generation is None or generation == self._generation:
+            return
+        items = self._source.items()
+        if items is not None:
+            self._index = Index(items, self._fingerprints)
+            self._generation = generation
+
+    def find(self, text: str) -> Iterator[Finding]:
+        """Yield each place where something registered stands."""
+        for hit in self.index.find(text):
+            yield Finding(self.name, hit.category, hit.start, hit.end, hit.confidence)

@@ -1,0 +1,375 @@
+"""Looks up the words of a post among all that is registered, and weighs what it finds.
+
+A passage of a document is found by its shingles: words of the post that are covered by shingles of
+one section of one document, close together, count with what they tell. What stands in several
+unrelated documents counts less (a disclaimer, an address), what was published counts nothing. The
+more is registered, the more must be found, because the more chances there are to hit something.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from classifiers.base import Confidence, LeakCategory
+from classifiers.register.boilerplate import boilerplate
+from classifiers.register.fingerprints import SCHEME, Fingerprints
+from classifiers.register.items import (
+    LONGEST_ENTRY,
+    Item,
+    ItemKind,
+    unpack_entries,
+    unpack_sections,
+)
+from classifiers.register.words import Word, entry_bits, words_of
+
+PASSAGE_BITS: Final[Mapping[Confidence, float]] = {
+    Confidence.HIGH: 56.0,
+    Confidence.MEDIUM: 44.0,
+    Confidence.LOW: 34.0,
+}
+"""What the words of a passage must tell together, in a small register."""
+PASSAGE_WORDS: Final[Mapping[Confidence, int]] = {
+    Confidence.HIGH: 6,
+    Confidence.MEDIUM: 5,
+    Confidence.LOW: 4,
+}
+"""Different words that must be found: three rare ones may be a name that everybody knows."""
+ENTRY_BITS: Final[Mapping[Confidence, float]] = {
+    Confidence.HIGH: 18.0,
+    Confidence.MEDIUM: 9.0,
+    Confidence.LOW: 0.0,
+}
+"""What an entry must tell beyond the number of entries it could have been."""
+SMALL_REGISTER: Final = 256
+"""Sections of documents up to which nothing more is asked."""
+_BITS_PER_DOUBLING: Final = 2.0
+
+_GAP: Final = 4
+"""Words of a passage are at most so many places apart: three others may stand between them."""
+_PLENTY: Final = 2
+"""Unrelated documents that may share a passage without doubt about it."""
+_COMMON: Final = 8
+"""What stands in so many unrelated documents is no secret."""
+_MOST_OWNERS: Final = 64
+"""Sections that are looked at for one hash: versions of one document may be many."""
+
+_VERSION: Final = 0.5
+"""Part of the passages of one document that another has, if they are versions of one."""
+_SAME: Final = 0.98
+
+_OWNER_BITS: Final = 24
+MOST_SECTIONS: Final = 1 << _OWNER_BITS
+
+_MOST_ROWS: Final = 256
+"""Rows that may share a value before it stops being looked up by itself."""
+
+_Hashes = npt.NDArray[np.uint64]
+_Cell = tuple[int, int]
+"""First and last word of an entry in a post."""
+_Cells = dict[int, tuple[_Cell, bool]]
+"""By column: where it stands, and whether it counts alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """What was found of one item at one place of a text."""
+
+    label: str
+    kind: ItemKind
+    category: LeakCategory
+    start: int
+    end: int
+    confidence: Confidence
+    bits: float
+    """How much was found: comparable between hits of documents, and between hits of lists."""
+    words: int
+
+
+@dataclass(frozen=True, slots=True)
+class Relatives:
+    """Labels of documents that a document is like."""
+
+    same: str | None = None
+    version_of: str | None = None
+    public: bool = False
+    """Nothing in it counts, because all of it is public."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    item: Item
+    family: int
+
+
+class Index:
+    """Everything registered, in memory, ready to be asked.
+
+    Args:
+        items: what is registered.
+        fingerprints: made with the key of this installation.
+    """
+
+    def __init__(self, items: Iterable[Item], fingerprints: Fingerprints) -> None:
+        self._fingerprints = fingerprints
+        self._owners: list[_Owner] = []
+        self._lists: list[_List] = []
+        unusable: list[str] = []
+        documents: list[tuple[Item, list[_Hashes]]] = []
+        public: list[_Hashes] = [_boilerplate(fingerprints)]
+        for item in items:
+            try:
+                if item.scheme != SCHEME:
+                    unusable.append(item.label)
+                elif item.kind is ItemKind.PUBLIC:
+                    public += unpack_sections(item.prints)
+                elif item.kind is ItemKind.DOCUMENT:
+                    documents.append((item, unpack_sections(item.prints)))
+                else:
+                    self._lists.append(_List(item, fingerprints))
+            except ValueError:
+                unusable.append(item.label)
+        self.unusable = tuple(unusable)
+        """Labels of items that are damaged, or that another version registered: register them anew."""
+        self._public = np.unique(np.concatenate(public))
+        self._postings = self._passages(documents)
+        self._lengths = frozenset[int]().union(*(each.lengths for each in self._lists))
+        more = math.log2(max(1.0, len(self._owners) / SMALL_REGISTER))
+        self._extra_bits = _BITS_PER_DOUBLING * more
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the fingerprints of documents."""
+        return self._postings.nbytes
+
+    def __len__(self) -> int:
+        """Fingerprints of documents."""
+        return len(self._postings)
+
+    def find(self, text: str) -> list[Hit]:
+        """Return what of the register stands in ``text``, in order of place. Never raises."""
+        if not len(self._postings) and not self._lists:
+            return []
+        words = words_of(text)
+        hits = [*self._documents(words), *self._entries(words)]
+        hits.sort(key=lambda hit: (hit.start, hit.end, hit.label))
+        return hits
+
+    def relatives(self, item: Item) -> Relatives:
+        """Return which documents are the same as a document, or versions of it.
+
+        Versions count as one document when it is judged how common a passage is.
+        """
+        hashes = np.unique(np.concatenate(unpack_sections(item.prints)))
+        secret = hashes[~np.isin(hashes, self._public)]
+        if not len(secret):
+            return Relatives(public=True)
+        shared: dict[Item, int] = defaultdict(int)
+        for _, owners in self._look_up(secret, most=MOST_SECTIONS):
+            for owner in {self._owners[owner].item for owner in owners}:
+                shared[owner] += 1
+        best: tuple[float, str] | None = None
+        for other, count in shared.items():
+            own, theirs = count / len(secret), count / other.entries
+            if own >= _SAME and abs(other.entries - item.entries) <= (1 - _SAME) * item.entries:
+                return Relatives(same=other.label)
+            if max(own, theirs) >= _VERSION and (best is None or best[0] < max(own, theirs)):
+                best = max(own, theirs), other.label
+        return Relatives(version_of=best[1] if best else None)
+
+    def _passages(self, documents: Sequence[tuple[Item, list[_Hashes]]]) -> _Hashes:
+        """Return all hashes of documents that are not public, sorted, each with its section."""
+        parts: list[_Hashes] = []
+        for item, sections in documents:
+            for section in sections[: MOST_SECTIONS - len(self._owners)]:
+                kept = section[~np.isin(section, self._public)]
+                parts.append((kept << np.uint64(_OWNER_BITS)) | np.uint64(len(self._owners)))
+                self._owners.append(_Owner(item, item.family))
+        if not parts:
+            return np.empty(0, np.uint64)
+        postings = np.concatenate(parts)
+        postings.sort()
+        return postings
+
+    def _look_up(self, hashes: _Hashes, *, most: int) -> Iterator[tuple[int, list[int]]]:
+        """Yield the place of each hash that is registered, and the sections that hold it."""
+        shift = np.uint64(_OWNER_BITS)
+        first = np.searchsorted(self._postings, hashes << shift)
+        last = np.searchsorted(self._postings, (hashes + np.uint64(1)) << shift)
+        for place in np.nonzero(last > first)[0]:
+            end = min(int(last[place]), int(first[place]) + most)
+            owners = self._postings[first[place] : end] & np.uint64(MOST_SECTIONS - 1)
+            yield int(place), [int(owner) for owner in owners]
+
+    def _documents(self, words: Sequence[Word]) -> Iterator[Hit]:
+        if not len(self._postings):
+            return
+        shingles = list(self._fingerprints.shingles(words))
+        if not shingles:
+            return
+        hashes = np.fromiter((each.hash for each in shingles), np.uint64, len(shingles))
+        covered: dict[int, dict[int, float]] = defaultdict(dict)
+        for place, owners in self._look_up(hashes, most=_MOST_OWNERS):
+            families = len({self._owners[owner].family for owner in owners})
+            if families >= _COMMON:
+                continue
+            weight = min(1.0, _PLENTY / families)
+            for owner in owners:
+                words_of_owner = covered[owner]
+                for each in shingles[place].places:
+                    words_of_owner[each] = max(weight, words_of_owner.get(each, 0.0))
+        found = [
+            hit for owner, places in covered.items() for hit in self._runs(owner, places, words)
+        ]
+        yield from _surest(found)
+
+    def _runs(
+        self, owner: int, places: Mapping[int, float], words: Sequence[Word]
+    ) -> Iterator[Hit]:
+        for run in _together(sorted(places)):
+            told: dict[str, float] = {}
+            for place in run:  # what is said twice is told once
+                word = words[place]
+                told[word.text] = max(told.get(word.text, 0.0), word.bits * places[place])
+            bits = math.fsum(told.values())
+            for confidence, least in PASSAGE_BITS.items():
+                if bits >= least + self._extra_bits and len(told) >= PASSAGE_WORDS[confidence]:
+                    item = self._owners[owner].item
+                    start, end = words[run[0]].start, words[run[-1]].end
+                    yield Hit(
+                        item.label,
+                        item.kind,
+                        item.category,
+                        start,
+                        end,
+                        confidence,
+                        bits - self._extra_bits,
+                        len(told),
+                    )
+                    break
+
+    def _entries(self, words: Sequence[Word]) -> Iterator[Hit]:
+        if not self._lists:
+            return
+        windows = list(_windows(words, self._lengths))
+        for each in self._lists:
+            yield from each.find(words, windows)
+
+
+class _List:
+    """The entries of one list."""
+
+    def __init__(self, item: Item, fingerprints: Fingerprints) -> None:
+        self._item = item
+        self._fingerprints = fingerprints
+        self._table, self.lengths = unpack_entries(item.prints)
+        self._hashes = self._table["hash"]
+        self._chances = math.log2(max(1, len(np.unique(self._hashes))))
+
+    def find(self, words: Sequence[Word], windows: Iterable[tuple[int, int, str]]) -> Iterator[Hit]:
+        """Yield what of the list stands among ``windows`` of ``words``."""
+        rows: dict[int, _Cells] = defaultdict(dict)
+        common: list[tuple[npt.NDArray[Any], _Cell]] = []
+        for first, last, text in windows:
+            if len(text) not in self.lengths:
+                continue
+            value = np.uint64(self._fingerprints.entry(text))
+            start, end = np.searchsorted(self._hashes, [value, value + np.uint64(1)])
+            entries = self._table[start:end]
+            if len(entries) > _MOST_ROWS:
+                common.append((entries, (first, last)))
+                continue
+            for entry in entries:
+                _put(rows, entry, (first, last))
+        for (
+            entries,
+            cell,
+        ) in common:  # a town with thousands of customers: counts beside others only
+            beside = np.isin(entries["row"], np.fromiter(rows, np.uint32, len(rows)))
+            for entry in entries[beside]:
+                _put(rows, entry, cell)
+        seen: dict[tuple[int, int], Hit] = {}
+        for cells in rows.values():
+            for hit in self._row(words, list(cells.values())):
+                known = seen.get((hit.start, hit.end))
+                if known is None or known.bits < hit.bits:
+                    seen[hit.start, hit.end] = hit
+        yield from seen.values()
+
+    def _row(self, words: Sequence[Word], cells: Sequence[tuple[_Cell, bool]]) -> Iterator[Hit]:
+        """Yield the cells of one row that count: strong ones, and weak ones that are not alone."""
+        strong = any(alone for _, alone in cells)
+        if not strong and len({place for place, _ in cells}) == 1:
+            return
+        told = [entry_bits(word.text for word in words[a : b + 1]) for (a, b), _ in cells]
+        bits = math.fsum(told) - self._chances
+        confidence = next((c for c, least in ENTRY_BITS.items() if bits >= least), Confidence.LOW)
+        if not strong and confidence is Confidence.HIGH:
+            # Two columns without any number, a name and a town: no reason to wake people alone.
+            confidence = Confidence.MEDIUM
+        for (first, last), _ in cells:
+            yield Hit(
+                self._item.label,
+                self._item.kind,
+                self._item.category,
+                words[first].start,
+                words[last].end,
+                confidence,
+                bits,
+                last - first + 1,
+            )
+
+
+def _put(rows: dict[int, _Cells], entry: Any, cell: _Cell) -> None:
+    """Note that a cell of a row was found, the first time."""
+    rows[int(entry["row"])].setdefault(int(entry["column"]), (cell, bool(entry["strong"])))
+
+
+@lru_cache(maxsize=4)
+def _boilerplate(fingerprints: Fingerprints) -> _Hashes:
+    """Return the hashes of phrases that stand in everybody's documents."""
+    return np.fromiter(
+        (each.hash for text in boilerplate() for each in fingerprints.shingles(words_of(text))),
+        np.uint64,
+    )
+
+
+def _together(places: Sequence[int]) -> Iterator[list[int]]:
+    """Yield runs of places that are close together."""
+    run: list[int] = []
+    for place in places:
+        if run and place - run[-1] > _GAP:
+            yield run
+            run = []
+        run.append(place)
+    if run:
+        yield run
+
+
+def _surest(hits: Sequence[Hit]) -> Iterator[Hit]:
+    """Yield the strongest of hits that overlap."""
+    kept: list[Hit] = []
+    for hit in sorted(hits, key=lambda hit: (-hit.bits, hit.start, hit.label)):
+        if not any(hit.start < other.end and other.start < hit.end for other in kept):
+            kept.append(hit)
+            yield hit
+
+
+def _windows(words: Sequence[Word], lengths: frozenset[int]) -> Iterator[tuple[int, int, str]]:
+    """Yield each stretch of words that, written together, is as long as some entry."""
+    longest = min(max(lengths, default=0), LONGEST_ENTRY)
+    for first in range(len(words)):
+        text = ""
+        for last in range(first, len(words)):
+            text += words[last].text
+            if len(text) > longest:
+                break
+            if len(text) in lengths:
+                yield first, last, text

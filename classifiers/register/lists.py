@@ -1,0 +1,178 @@
+"""Makes an item of the register out of a list: one entry a line, or rows of a table.
+
+Two sorts of lists, because they may not be used alike:
+
+- *terms* are names of things: products, projects, codes. An entry counts by itself, so persons' names
+  are refused: the brand is watched, never a person.
+- *records* are rows about people or organisations. A number that can hardly be met by chance (an
+  account, a customer number) counts by itself; names and towns only beside another cell of their row.
+
+Messages name lines by number and never repeat them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from classifiers.base import LeakCategory
+from classifiers.register.documents import RegistrationError
+from classifiers.register.fingerprints import Fingerprints
+from classifiers.register.items import LONGEST_ENTRY, Item, ItemKind, pack_entries
+from classifiers.register.words import Word, entry_bits, words_of
+
+MOST_ROWS: Final = 2_000_000
+MOST_COLUMNS: Final = 250
+
+_STRONG_DIGITS: Final = 5
+"""Digits without which nothing counts by itself in a list of records."""
+_LEAST_BITS: Final = 14.0
+"""What an entry must tell to count by itself: more than a word that everybody knows."""
+_LEAST_CELL_BITS: Final = 9.0
+"""What a cell must tell to count beside others of its row."""
+_PARTICLES_LIST = "van de der den ten ter te het t s la le el al von da di dos of zu y bin ben"
+_PARTICLES: Final = frozenset(_PARTICLES_LIST.split())
+_MOST_NAME_WORDS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Entries that were left out: which lines, and why."""
+
+    why: str
+    lines: tuple[int, ...]
+
+    def __str__(self) -> str:
+        shown = ", ".join(str(line) for line in self.lines[:10])
+        more = f" and {len(self.lines) - 10} more" if len(self.lines) > 10 else ""  # noqa: PLR2004
+        return f"line{'s' if len(self.lines) > 1 else ''} {shown}{more}: {self.why}"
+
+
+_SHORT = "too short or too common to mean anything in a post; left out"
+_LONG = f"longer than {LONGEST_ENTRY} letters and digits; left out: register it as a document"
+_PERSON = (
+    "looks like a person's name; left out: people are not watched. Lists about people are "
+    "--list records, where a name counts only beside other data of its row"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    row: int
+    column: int
+    text: str
+    strong: bool
+
+
+def listing(
+    rows: Sequence[tuple[int, Sequence[str]]],
+    label: str,
+    kind: ItemKind,
+    category: LeakCategory,
+    fingerprints: Fingerprints,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Item, list[Refused]]:
+    """Return the item for a list, and what was left out of it.
+
+    Args:
+        rows: number of the line in the file, and the cells.
+        label: what people call it.
+        kind: ``TERMS`` or ``RECORDS``.
+        category: of a leak of an entry.
+        fingerprints: of this installation.
+        progress: takes the number of rows done so far.
+
+    Raises:
+        RegistrationError: nothing is left, or there are too many rows or columns.
+    """
+    if len(rows) > MOST_ROWS:
+        raise RegistrationError(f"{len(rows):,} rows; at most {MOST_ROWS:,} go into one list")
+    if max((len(cells) for _, cells in rows), default=0) > MOST_COLUMNS:
+        raise RegistrationError(f"more than {MOST_COLUMNS} columns; choose some with --column")
+    # In an order that only the key tells: an alphabetical list must not say who comes first.
+    order = list(range(len(rows)))
+    order.sort(key=lambda row: fingerprints.entry(f"row\0{row}"))
+    cells: list[_Cell] = []
+    left_out: dict[str, list[int]] = {}
+    for done, (place, (line, texts)) in enumerate(zip(order, rows, strict=True), start=1):
+        for column, text in enumerate(texts):
+            words = words_of(text)
+            if not words:
+                continue
+            why = _refusal(kind, text, words)
+            if why:
+                left_out.setdefault(why, []).append(line)
+            else:
+                folded = "".join(word.text for word in words)
+                cells.append(_Cell(place, column, folded, _strong(kind, text, words)))
+        if progress is not None:
+            progress(done)
+    refused = [Refused(why, tuple(dict.fromkeys(lines))) for why, lines in left_out.items()]
+    kept = _useful(cells)
+    if not kept:
+        reasons = "; ".join(str(each) for each in refused) or (
+            "no entry counts by itself, and no row has two that count together; "
+            "add a column with numbers"
+            if cells
+            else "it is empty"
+        )
+        raise RegistrationError(f"nothing to register: {reasons}")
+    entries = [(fingerprints.entry(c.text), c.row, c.column, c.strong) for c in kept]
+    item = Item(
+        label=label,
+        kind=kind,
+        category=category,
+        prints=pack_entries(entries, (len(cell.text) for cell in kept)),
+        entries=len(entries),
+        size=len({cell.row for cell in kept}),
+    )
+    return item, refused
+
+
+def _refusal(kind: ItemKind, text: str, words: Sequence[Word]) -> str | None:
+    """Return why an entry cannot be registered; None when it can."""
+    bits = entry_bits(word.text for word in words)
+    if sum(len(word.text) for word in words) > LONGEST_ENTRY:
+        return _LONG
+    if kind is ItemKind.TERMS and looks_like_person(text):
+        return _PERSON
+    if bits < (_LEAST_BITS if kind is ItemKind.TERMS else _LEAST_CELL_BITS):
+        return _SHORT
+    return None
+
+
+def _strong(kind: ItemKind, text: str, words: Sequence[Word]) -> bool:
+    """Whether an entry counts by itself."""
+    if kind is ItemKind.TERMS:
+        return True
+    digits = sum(len(word.text) for word in words if word.text.isdigit())
+    return digits >= _STRONG_DIGITS or ("@" in text and " " not in text.strip())
+
+
+def _useful(cells: Sequence[_Cell]) -> list[_Cell]:
+    """Leave out weak cells that stand alone in their row: they could never count."""
+    beside = Counter(cell.row for cell in cells)
+    return [cell for cell in cells if cell.strong or beside[cell.row] > 1]
+
+
+def looks_like_person(text: str) -> bool:
+    """Tell whether an entry looks like a person's name: a known first name, and at most a surname."""
+    words = [word.text for word in words_of(text)]
+    if not 1 <= len(words) <= _MOST_NAME_WORDS or any(word.isdigit() for word in words):
+        return False
+    if words[0] not in _first_names():
+        return False
+    rest = [word for word in words[1:] if word not in _PARTICLES and len(word) > 1]
+    return len(rest) <= 2  # noqa: PLR2004 - a double surname
+
+
+@cache
+def _first_names() -> frozenset[str]:
+    text = Path(__file__).with_name("firstnames.txt").read_text(encoding="utf-8")
+    lines = (line for line in text.splitlines() if not line.startswith("#"))
+    return frozenset(name for line in lines for name in line.split())
