@@ -95,7 +95,7 @@ def _is_btw(value: str) -> bool:
 
 _BRANDS = re.compile(
     r"4\d{12}(?:\d{3}){0,2}|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}|3[47]\d{13}"
-    r"|35(?:2[89]|[3-8]\d)\d{12}|3(?:0[0-5]|[68]\d)\d{11}|6(?:011|5\d\d)\d{12}|(?:5018|5020|5038|6304|6759|676[1-3]|6703)\d{8,15}"
+    r"|35(?:2[89]|[3-8]\d)\d{12}|3(?:0[0-5]|[68]\d)\d{11}|6(?:011|5\d\d)\d{12}|(?:5018|5019|5020|5038|6304|6759|676[1-3]|6703)\d{8,15}"
 )
 _FEW_DIGITS = 3
 """A number of so few different digits is a test number, such as 4000 0000 0000 0002."""
@@ -118,19 +118,24 @@ def _is_card(value: str) -> bool:
 
 
 def _is_postcode(value: str) -> bool:
-    return value[4:6] not in {"SA", "SD", "SS"}
+    return not (value[:4].isdigit() and value[4:6] in {"SA", "SD", "SS"})
 
 
 _PHONE = re.compile(
-    _DIGIT_BEFORE
-    + r"(?:(?:\+|00)(?:31|32)[ .-]?(?:\(0\)[ .-]?)?(?:\d[ .-]?){7,8}\d"
-    + r"|\(?0[1-9]\d{0,3}\)?[ ]?[/.-]?[ ]?(?:\d[ .-]?){5,8}\d)"
-    + r"(?![\dA-Za-z])(?![.,]\d)"
+    r"(?<![A-Za-z0-9+])(?<!\d[.,-])(?:"
+    r"(?:\+|00)(?:31|32)[ .-]?(?:\(0\)[ .-]?)?(?:\d[ .-]?){6,8}\d"
+    r"|\+(?!3[12])[1-9]\d{0,2}[ .-]?(?:\(\d{1,4}\)[ .-]?)?(?:\d[ .-]?){6,10}\d"
+    r"|\(?0[1-9]\d{0,3}\)?[ ]?[/.-]?[ ]?(?:\d[ .-]?){5,8}\d"
+    r"|0(?:800|90[069])[ .-]?\d{4})"
+    r"(?![\dA-Za-z])(?![.,]\d)"
 )
+_SERVICE_NUMBER = re.compile(r"0(?:800|90[069])\d{4}(?:\d{3})?")
 
 
 def _is_phone(value: str) -> bool:
     national = re.sub(r"^(?:\+|00)3[12]0?", "0", value)
+    if national.startswith("+") or _SERVICE_NUMBER.fullmatch(national):
+        return True
     lengths = {10} if national.startswith("06") else {9, 10}
     return national.startswith("0") and len(national) in lengths
 
@@ -145,6 +150,7 @@ def detectors() -> list[IdentifierDetector]:
         _btw(),
         _kvk(),
         _address(),
+        _english_address(),
         _phone(),
         _email(),
     ]
@@ -280,7 +286,8 @@ def _btw() -> IdentifierDetector:
     return IdentifierDetector(
         name="btw",
         pattern=re.compile(
-            r"(?<![A-Za-z0-9])(?:NL)?[ .]?\d{4}[ .]?\d{2,3}[ .]?\d{2,3}[ .]?B[ .]?\d{2}(?![A-Za-z0-9])"
+            r"(?<![A-Za-z0-9])(?:NL[ .]?\d{7,9}|(?:NL)?[ .]?\d{4}[ .]?\d{2,3}[ .]?\d{2,3})[ .]?B[ .]?\d{2}"
+            r"(?![A-Za-z0-9])"
         ),
         valid=_is_btw,
         ceiling=Confidence.LOW,
@@ -308,20 +315,37 @@ def _kvk() -> IdentifierDetector:
     )
 
 
+_NUMBERED = (
+    r"""[ ](?:nr\.?[ ])?\d{1,4}(?:[ -]?[a-zA-Z]\b|-\d{1,3}|[ ](?:bis|bus[ ]\d{1,3}|I{1,3})\b)?"""
+)
+_COUNTED = r"""(?![ ]?(?:euro|uur|u\b|jaar|min|sec|km|m\b|x\b|keer|dagen|weken|maanden|man\b|mensen|personen
+    |stuks|autos?|auto's|meter|graden|procent|kinderen|huizen|woningen|bomen|plekken|januari|februari|maart|april|mei
+    |juni|juli|augustus|september|oktober|november|december))(?![A-Za-z0-9:%€])"""
+_ADDRESS = re.compile(
+    rf"""(?<![A-Za-z0-9])(?:
+        [1-9]\d{{3}}[ ]?[A-Z]{{2}}[ ,]{{1,3}}(?:nr\.?[ ]|huisnummer[ ]|no\.?[ ])?
+        \d{{1,4}}(?:[ -]?[a-zA-Z]{{1,2}}|-\d{{1,3}})?
+      | (?!19|20[0-3])[1-9]\d{{3}}[ ][A-Z]{{2}}(?=[ ,]{{1,2}}[A-Z][a-z])
+      | [A-Z][a-zà-ÿ]{{2,24}}(?:straat|laan|weg|plein|kade|gracht|singel|dreef|hof|steeg|pad|dijk|plantsoen
+        |park|baan|lei|kouter|markt|erf|vest|bolwerk|strjitte|haven|kerkhof|burgwal|brink|hoek|zijde|akker
+        |veld|meent|str\.?|ln\.?|pln\.?|wg\.?|sngl|stg|prk|drf|hf|pd){_NUMBERED}
+      | [a-zà-ÿ]{{3,24}}(?:straat|laan|gracht|plein|singel|dreef|steeg){_NUMBERED}
+      | (?:[Ll]aan|[Pp]lein|[Ww]eg|[Kk]ade|[Ss]traat)[ ](?:van|der|den|de|het|'t|ter)[ ]
+        (?:(?:de|den|der|het)[ ])?[A-Z][a-zà-ÿ]{{2,24}}{_NUMBERED}
+    ){_COUNTED}""",
+    re.VERBOSE,
+)
+_ENGLISH_ADDRESS = re.compile(
+    r"(?<![A-Za-z0-9])\d{1,4}[a-zA-Z]?,? (?:[A-Z][a-z]{2,20} ){1,3}"
+    r"(?:Street|Road|Lane|Avenue|Close|Drive|Gardens|Terrace|Crescent|Court|Grove|Mews|St|Rd|Ave|Ln)\b\.?"
+    r"|(?<![A-Za-z0-9])[A-Z]{1,2}\d[A-Z\d]? \d[ABD-HJLNP-UW-Z]{2}(?![A-Za-z0-9])"
+)
+
+
 def _address() -> IdentifierDetector:
     return IdentifierDetector(
         name="address",
-        pattern=re.compile(
-            r"""(?<![A-Za-z0-9])(?:
-                [1-9]\d{3}[ ]?[A-Z]{2}[ ,]{1,3}(?:nr\.?[ ]|huisnummer[ ]|no\.?[ ])?
-                \d{1,4}(?:[ -]?[a-zA-Z]{1,2}|-\d{1,3})?
-                (?!\s?(?:euro|uur|jaar|min|km|x\b))
-              | [A-Z][a-zà-ÿ]{2,24}(?:straat|laan|weg|plein|kade|gracht|singel|dreef|hof|steeg|pad
-                |dijk|plantsoen|park|baan|lei|kouter|markt|erf|wal|vest)
-                [ ]\d{1,4}(?:[ -]?[a-zA-Z]\b|-\d{1,3})?
-            )(?![A-Za-z0-9:%€])""",
-            re.VERBOSE,
-        ),
+        pattern=_ADDRESS,
         valid=_is_postcode,
         untold=None,
         ceiling=Confidence.MEDIUM,
@@ -329,8 +353,35 @@ def _address() -> IdentifierDetector:
             "mw. T. Brandsma, Elzenkade 31 Terwolde",
             "dhr. Pas, 7391 AB 12, ligt al weken ziek",
             "familie El Amrani, Vlierstraat 6",
+            "die klant woont op Laan van de Linden 512",
+            "familie de Wit, Kerkstr. 14b",
+            "haar huis: dorpsstraat 9",
+            "Elzenkade 31, 7391 AB Terwolde",
         ),
-        must_not_match=("1234 SS 12", "om 1530 UUR 12 man"),
+        must_not_match=(
+            "1234 SS 12",
+            "om 1530 UUR 12 man",
+            "onderweg 5 minuten",
+            "in de winkelstraat 10 mensen",
+            "since 2015 US Open is fun",
+            "Spring 2015",
+            "Kerkstraat 12%",
+        ),
+    )
+
+
+def _english_address() -> IdentifierDetector:
+    return IdentifierDetector(
+        name="address-en",
+        pattern=_ENGLISH_ADDRESS,
+        valid=_always,
+        unclear=Confidence.LOW,
+        ceiling=Confidence.MEDIUM,
+        must_match=(
+            "Mrs Adeyemi, 14 Larch Grove, is in arrears",
+            "the tenant at BX7 2QD has left",
+        ),
+        must_not_match=("42nd street", "windows 10 pro"),
     )
 
 
@@ -347,8 +398,16 @@ def _phone() -> IdentifierDetector:
             "(030) 555 5555",
             "haar nummer: 0031612345678",
             "meneer Pas: 0470 12 34 56",
+            "haar Duitse nummer +49 30 1234567",
+            "bel 0900-1234",
         ),
-        must_not_match=("bel 112", "order 1234567890", "06-1234567", "2025-11-22 09:30"),
+        must_not_match=(
+            "bel 112",
+            "order 1234567890",
+            "06-1234567",
+            "2025-11-22 09:30",
+            "+5 punten, +12 345",
+        ),
     )
 
 
@@ -356,7 +415,7 @@ def _email() -> IdentifierDetector:
     return IdentifierDetector(
         name="email",
         pattern=re.compile(
-            r"(?<![A-Za-z0-9._%+@-])[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}\.){1,4}[A-Za-z]{2,24}(?![A-Za-z0-9-])"
+            r"(?<![A-Za-z0-9._%+@-])[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}\.){1,4}(?:[A-Za-z]{2,24}|xn--[a-z0-9-]{2,40})(?![A-Za-z0-9-])"
         ),
         valid=_always,
         unclear=Confidence.LOW,

@@ -3,17 +3,82 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from classifiers.base import Confidence, Finding, LeakCategory
 from classifiers.detectors.base import Telltale, words
 
 _PRIVATE = re.compile(
-    r"(?<![\d.])(?:10(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}|172\.(?:1[6-9]|2\d|3[01])(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){2}"
+    r"(?<![A-Za-z0-9.])(?:10(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}|172\.(?:1[6-9]|2\d|3[01])(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){2}"
     r"|192\.168(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){2}|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){2})"
     r"(?:/\d{1,2}|:\d{2,5})?(?![\d.]*\d)"
 )
+_IP = re.compile(
+    r"(?<![A-Za-z0-9.])(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+    r"(?:/\d{1,2}|:\d{2,5})?(?![\d.]*\d)(?![A-Za-z])"
+    r"|(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{1,4}|(?:\d{1,3}\.){3}\d{1,3})?(?:%\w{1,15}|/\d{1,3})?(?![\w:])"
+)
+_LEAST_HEX = 4
+_EVERYBODYS = re.compile(
+    r"(?:127|0|255|22[4-9]|23\d|169\.254|8\.8\.(?:8\.8|4\.4)|1\.(?:1\.1\.1|0\.0\.1)|9\.9\.9\.9)(?=[.:/]|$)",
+)
+"""Loopback, broadcast, multicast and the well-known resolvers."""
+_VERSIONED = words(
+    *("versie", "version", "v", "build", "firmware", "release", "update", "patch", "driver"),
+    *("ios", "android", "windows", "chrome", "chapter", "hoofdstuk", "paragraaf", "section"),
+)
+_SERVING = words(
+    *(
+        "ip",
+        "ip-?adres",
+        "ip address",
+        "servers?",
+        "database",
+        "db",
+        "admin",
+        "vpn",
+        "ssh",
+        "rdp",
+        "smb",
+    ),
+    *(
+        "poort",
+        "port",
+        "open poort",
+        "firewall",
+        "gateway",
+        "host",
+        "elastic(?:search)?",
+        "mongo(?:db)?",
+    ),
+    *(
+        "kibana",
+        "grafana",
+        "jenkins",
+        "bucket",
+        "exposed",
+        "blootgesteld",
+        "productie",
+        "production",
+    ),
+    *("backup", "login", "zonder wachtwoord", "no password", "unauthenticated", "proxy", "cluster"),
+)
+
+
+def _is_ip(value: str) -> bool:
+    """Tell whether ``value`` is an address of a machine, of either version."""
+    if ":" not in value or "." in value.split(":", 1)[0]:
+        return _PRIVATE.fullmatch(value) is None  # the pattern has seen to the rest
+    bare = re.split(r"[%/]", value, maxsplit=1)[0]
+    try:
+        ip_address(bare)
+    except ValueError:
+        return False
+    return sum(c not in ":." for c in bare) >= _LEAST_HEX
+
+
 _HOME_ADDRESS = re.compile(r"192\.168\.(?:0|1|2|178)\.\d{1,3}|10\.0\.[01]\.[12]\b")
 _AT_HOME = words("router", "modem", "thuis", "home", "fritz", "ziggo", "kpn", "wifi", "playstation")
 _HOST = re.compile(
@@ -72,17 +137,22 @@ class InfrastructureDetector:
     harmless: re.Pattern[str] | None = None
     """Values that say nothing."""
     at_home: Telltale | None = None
-    """Words that say it is the writer's own."""
+    """Words that say it is the writer's own, or something else altogether."""
+    inside: Telltale = _INSIDE
+    """Words of the trade."""
+    valid: Callable[[str], bool] | None = None
 
     def find(self, text: str) -> Iterator[Finding]:
         """Yield the internal addresses of ``text``."""
         for match in self.pattern.finditer(text):
+            if self.valid and not self.valid(match[0]):
+                continue
             if (self.harmless and self.harmless.match(match[0])) or (
                 self.at_home and self.at_home.near(text, *match.span())
             ):
                 confidence = Confidence.LOW
             else:
-                confidence = self.told if _INSIDE.near(text, *match.span()) else self.alone
+                confidence = self.told if self.inside.near(text, *match.span()) else self.alone
             yield Finding(self.name, LeakCategory.SECURITY, match.start(), match.end(), confidence)
 
 
@@ -100,6 +170,27 @@ def detectors() -> list[InfrastructureDetector]:
                 "10.66.2.14:27015",
             ),
             must_not_match=("versie 10.2.3", "203.0.113.58:9200", "172.32.0.1", "10.1.2.3.4"),
+        ),
+        InfrastructureDetector(
+            name="ip-address",
+            pattern=_IP,
+            valid=_is_ip,
+            harmless=_EVERYBODYS,
+            at_home=_VERSIONED,
+            inside=_SERVING,
+            must_match=(
+                "de database staat open op 203.0.113.58:9200",
+                "hun server is 2001:db8:85a3::8a2e:370",
+                "ssh root@198.51.100.7",
+            ),
+            must_not_match=(
+                "versie 10.2.3",
+                "tot 12:30:45",
+                "1.2.3.4.5",
+                "std::vector",
+                "10.66.2.14",
+                "300.1.2.3",
+            ),
         ),
         InfrastructureDetector(
             name="internal-host",
