@@ -17,6 +17,9 @@ from sqlmodel import Field, SQLModel
 WAITING = "state = 'pending'"
 """Which notifications wait for delivery, in the words of their index."""
 
+NOTABLE = "leak_band <> 'low'"
+"""Which assessments are put up for review or escalated, in the words of their index."""
+
 QUEUED = "assessed_by IS NULL AND failed = 0"
 """Which mentions wait for an assessment: queries must say it in these words to use the index."""
 
@@ -156,13 +159,41 @@ class AssessmentRow(SQLModel, table=True):
     language: str
     sentiment: str
     sentiment_scores: Any = _json()
-    leak: bool
+    leak_band: str
     leak_score: float
-    leak_category: str
+    leak_likely: str
+    """What it would be: none exactly in the band ``low``."""
     findings: Any = _json()
     abuse: str
     abuse_score: float
-    __table_args__ = (UniqueConstraint("mention_id", "version"),)
+    __table_args__ = (
+        UniqueConstraint("mention_id", "version"),
+        Index("ix_assessment_notable", "leak_band", "mention_id", sqlite_where=sql(NOTABLE)),
+    )
+
+
+class FeedbackRow(SQLModel, table=True):
+    """What a person says of a mention. Only ever appended to; the newest counts.
+
+    It lives as long as its mention: without the text it is of no use, and the text is not ours.
+    """
+
+    __tablename__ = "feedback"
+    id: int | None = Field(default=None, primary_key=True)
+    mention_id: int = Field(foreign_key="mention.id", ondelete="CASCADE", index=True)
+    at: datetime = _moment()
+    judged_by: str
+    verdict: str
+    """leak, no-leak, withdrawn."""
+    category: str | None = None
+    sentiment: str | None = None
+    abuse: str | None = None
+    note: str = ""
+    version: str | None = None
+    """Of the assessment that is judged, with what it said: another model may say another thing."""
+    band: str | None = None
+    score: float | None = None
+    __table_args__ = ({"sqlite_autoincrement": True},)
 
 
 class CountRow(SQLModel, table=True):

@@ -24,6 +24,7 @@ from monitor.database import (
     open_engine,
     transaction,
 )
+from monitor.store.feedback import Feedback
 from monitor.store.incidents import Incidents
 from monitor.store.mentions import Mentions
 from monitor.store.outbox import Outbox
@@ -43,6 +44,7 @@ class Unit:
         self.mentions = Mentions(session)
         self.incidents = Incidents(session)
         self.outbox = Outbox(session)
+        self.feedback = Feedback(session)
         self.register = Register(session)
 
     def fact(self, key: str) -> str | None:

@@ -413,9 +413,9 @@ def to_assessment(row: AssessmentRow) -> Assessment:
             {SentimentLabel(label): score for label, score in row.sentiment_scores.items()},
         ),
         leak=Leak(
-            LeakBand.ESCALATE if row.leak else LeakBand.LOW,
+            LeakBand(row.leak_band),
             row.leak_score,
-            LeakCategory(row.leak_category),
+            LeakCategory(row.leak_likely),
             tuple(
                 replace(
                     Finding(**item),
@@ -441,9 +441,9 @@ def _assessment_values(
         "sentiment_scores": {
             label.value: score for label, score in assessment.sentiment.scores.items()
         },
-        "leak": assessment.leak.escalate,
+        "leak_band": assessment.leak.band.value,
         "leak_score": assessment.leak.score,
-        "leak_category": assessment.leak.category.value,
+        "leak_likely": assessment.leak.likely.value,
         "findings": [
             {
                 "detector": finding.detector,
