@@ -82,6 +82,11 @@ class Assessor:
         fingerprint = hashlib.sha256("\n".join([rules_version(), *settings]).encode())
         return f"{'+'.join(names)}+rules-{fingerprint.hexdigest()[:8]}"
 
+    @property
+    def leak_thresholds(self) -> LeakThresholds:
+        """Where the bands of leak scores begin."""
+        return self._leak_thresholds
+
     def classify(self, texts: Sequence[Text]) -> list[Assessment]:
         """Assess each text, in order."""
         if not texts:

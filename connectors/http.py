@@ -1,7 +1,8 @@
 """The one way out to the web for connectors: guarded, bounded in time and size, and polite.
 
 :func:`guarded_client` builds the ``httpx.Client`` that the composition root hands to every
-connector; :func:`fetch_limited` is how they use it. What is chosen here, once for all:
+connector; :func:`fetch_limited` and :func:`post_limited` are how they use it. What is chosen here,
+once for all:
 
 * only ``http`` and ``https``; only addresses that :class:`~connectors.addresses.AddressPolicy`
   allows, checked on the very address that is connected to, so that a DNS answer that changes
@@ -307,6 +308,35 @@ def fetch_limited(
     )
 
 
+def post_limited(
+    client: httpx.Client,
+    url: str,
+    content: bytes,
+    *,
+    headers: Mapping[str, str] | None = None,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    total_seconds: float = DEFAULT_TOTAL_SECONDS,
+) -> Fetched:
+    """POST ``content`` to ``url`` through ``client`` and read the whole answer within the limits.
+
+    A redirect is returned like any other answer, never followed: what is sent goes to nobody else.
+
+    Args:
+        client: from :func:`guarded_client`.
+        url: where to.
+        content: the body.
+        headers: to add.
+        max_bytes: of the answer's body after decompression.
+        total_seconds: for everything.
+
+    Raises:
+        ConnectorError: nothing came back within the limits.
+    """
+    deadline = time.monotonic() + total_seconds
+    target = _parse_url(url, url)
+    return _fetch_once(client, target, dict(headers or {}), max_bytes, deadline, content=content)
+
+
 def _parse_url(text: str, origin: str, base: httpx.URL | None = None) -> httpx.URL:
     """Parse an address, or the target of a redirect from ``base``.
 
@@ -342,13 +372,21 @@ def _fetch_once(
     headers: Mapping[str, str],
     max_bytes: int,
     deadline: float,
+    *,
+    content: bytes | None = None,
 ) -> Fetched:
+    """GET, or POST where there is something to send."""
     where = redact_url(str(url))
     seconds = max(deadline - time.monotonic(), 0.001)
     timeout = httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
     try:
         with client.stream(
-            "GET", url, headers=headers, timeout=timeout, extensions={_DEADLINE: deadline}
+            "GET" if content is None else "POST",
+            url,
+            content=content,
+            headers=headers,
+            timeout=timeout,
+            extensions={_DEADLINE: deadline},
         ) as response:
             body = _read(response, max_bytes, where)
             return Fetched(response.status_code, response.headers, body, str(url))

@@ -22,11 +22,12 @@ from prometheus_client import CollectorRegistry
 from alerts import CHANNELS
 from alerts.base import Channel
 from classifiers.assessor import Assessor
-from classifiers.base import Classifier, LeakThresholds, Model
+from classifiers.base import LeakThresholds, Model
 from classifiers.detectors import default_detectors
 from classifiers.embedded import EmbeddedModel
 from classifiers.language import LanguageIdentifier
 from classifiers.register.detector import RegisterDetector
+from classifiers.second_opinion import EndpointOpinion
 from connectors import CONNECTORS
 from connectors.base import Connector, Context
 from connectors.http import guarded_client
@@ -52,6 +53,7 @@ from monitor.metrics import Metrics
 from monitor.polling import PollStep, Source
 from monitor.privacy import Pseudonyms, load_or_create
 from monitor.register import open_detector
+from monitor.seconding import Seconding
 from monitor.store import Store
 from monitor.systemd import Notifier
 from monitor.tending import TendStep
@@ -164,7 +166,7 @@ class App:
         self.config = config
         return steps
 
-    def _steps(self, config: Config, classifier: Classifier) -> Steps:
+    def _steps(self, config: Config, classifier: Assessor) -> Steps:
         brands = {item.name: build_brand(item) for item in config.brands}
         http = build_http(config)
         channels = build_channels(config)
@@ -192,7 +194,11 @@ class App:
             metrics=self.metrics,
         )
 
+        second = self._second(config, classifier)
+
         def close() -> None:
+            if second is not None:
+                second.close()
             for source in sources:
                 source.connector.close()
             for channel in channels.values():
@@ -218,6 +224,7 @@ class App:
                 timezone=config.timezone,
                 metrics=self.metrics,
                 now=self.now,
+                second=second,
             ),
             detect=DetectStep(
                 store=self.store,
@@ -246,6 +253,27 @@ class App:
             ),
             close=close,
         )
+
+    def _second(self, config: Config, classifier: Assessor) -> Seconding | None:
+        options, opinion = config.classifiers.second_opinion, build_opinion(config)
+        if options is None or opinion is None:
+            return None
+        return Seconding(
+            opinion,
+            options,
+            escalate_at=classifier.leak_thresholds.escalate,
+            store=self.store,
+            metrics=self.metrics,
+            now=self.now,
+        )
+
+
+def build_opinion(config: Config) -> EndpointOpinion | None:
+    """Whom to ask about doubtful leaks, where somebody is configured."""
+    options = config.classifiers.second_opinion
+    if options is None or not options.enabled:
+        return None
+    return EndpointOpinion(options, contact=config.network.contact or None)
 
 
 def build_brand(options: BrandOptions) -> Brand:
@@ -286,7 +314,7 @@ def _leak_thresholds(options: ClassifierOptions, model: EmbeddedModel) -> LeakTh
     return LeakThresholds(min(review, escalate), escalate)
 
 
-def build_classifier(config: Config, register: RegisterDetector | None = None) -> Classifier:
+def build_classifier(config: Config, register: RegisterDetector | None = None) -> Assessor:
     """Model, language and detectors as configured.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -15,6 +15,7 @@ from classifiers.embedded import ModelError
 from monitor.announcing import Announcement, Announcer
 from monitor.log import logger
 from monitor.metrics import Metrics
+from monitor.seconding import Seconding
 from monitor.store import Store, StoreError
 from monitor.store.mentions import Queued
 
@@ -37,6 +38,13 @@ def _careful(queued: Sequence[Queued]) -> Sequence[Queued]:
     return [item for item in queued if item.tries < SUSPECT_TRIES]
 
 
+def _marked(signal: Signal) -> Signal:
+    """The same, telling that a leak in it rests on a second opinion."""
+    if "leak_score" not in signal.facts:
+        return signal
+    return replace(signal, facts={**signal.facts, "second_opinion": True})
+
+
 class AssessStep:
     """Assesses the queue, a batch at a time."""
 
@@ -49,6 +57,7 @@ class AssessStep:
         timezone: str,
         metrics: Metrics,
         now: Callable[[], datetime],
+        second: Seconding | None = None,
     ) -> None:
         self._store = store
         self._classifier = classifier
@@ -56,10 +65,17 @@ class AssessStep:
         self._timezone = ZoneInfo(timezone)
         self._metrics = metrics
         self._now = now
+        self._second = second
         self._warm = False
         self._excused: dict[int, int] = {}
         """Tries of mentions whose last one came to nothing through no fault of theirs."""
         self._log = logger("assess")
+
+    @property
+    def version(self) -> str:
+        """Names everything that has a say in an assessment."""
+        own = self._classifier.version
+        return own if self._second is None else f"{own}+{self._second.version}"
 
     def warm_up(self) -> None:
         """Load the models, if they are not.
@@ -91,8 +107,13 @@ class AssessStep:
             return 0, []
         try:
             opinions = self._opinions(queued)
+            raised = self._raised(queued, opinions)
+            opinions = [
+                raised.get(item.mention.id, opinion)
+                for item, opinion in zip(queued, opinions, strict=True)
+            ]
             now = self._now()
-            announcements = self._keep(queued, opinions, now)
+            announcements = self._keep(queued, opinions, now, raised)
         except (ModelError, StoreError):
             self._excused.update((item.mention.id, item.tries) for item in queued)
             raise
@@ -103,24 +124,42 @@ class AssessStep:
     def _excuse(self, item: Queued) -> Queued:
         return replace(item, tries=self._excused.get(item.mention.id, item.tries))
 
+    def _raised(
+        self, queued: Sequence[Queued], opinions: Sequence[Assessment | None]
+    ) -> Mapping[int, Assessment]:
+        """What a second opinion on the doubtful ones raised, by id of the mention."""
+        if self._second is None:
+            return {}
+        now = self._now()
+        return self._second.on(
+            [
+                (item.mention, opinion)
+                for item, opinion in zip(queued, opinions, strict=True)
+                if opinion is not None and self._may_wake(item, now)
+            ]
+        )
+
     def _keep(
-        self, queued: Sequence[Queued], opinions: Sequence[Assessment | None], now: datetime
+        self,
+        queued: Sequence[Queued],
+        opinions: Sequence[Assessment | None],
+        now: datetime,
+        raised: Collection[int],
     ) -> list[Announcement]:
         """Everything that follows from a batch, in one transaction."""
         signals: list[Signal] = []
+        version = self.version
         with self._store.write() as unit:
             for item, opinion in zip(queued, opinions, strict=True):
                 if opinion is None:
                     unit.mentions.fail(item.mention.id)
-                elif unit.mentions.assess(
-                    item.mention, self._classifier.version, now, opinion
-                ) and self._may_wake(item, now):
-                    signals += signals_of(
-                        item.mention,
-                        opinion,
-                        model_version=self._classifier.version,
-                        timezone=self._timezone,
+                elif unit.mentions.assess(item.mention, version, now, opinion) and self._may_wake(
+                    item, now
+                ):
+                    found = signals_of(
+                        item.mention, opinion, model_version=version, timezone=self._timezone
                     )
+                    signals += map(_marked, found) if item.mention.id in raised else found
             unit.flush()
             announcements = self._announcer.announce(unit, signals, now)
             self._metrics.queue.set(unit.mentions.queue_length())

@@ -28,6 +28,7 @@ from pydantic import (
 from alerts import CHANNELS
 from alerts.routes import ReceiverOptions, RouteOptions
 from alerts.spikes import Sensitivity
+from classifiers.second_opinion import SecondOpinionOptions
 from connectors import CONNECTORS
 from connectors.addresses import AddressPolicy
 from connectors.options import SECRET_PLACES, Options, SecretPlaces
@@ -98,6 +99,8 @@ class ClassifierOptions(Options):
     """What the labels of ``sentiment_model`` mean, where their names do not say."""
     abuse_labels: dict[str, Literal["none", "abusive", "threat"]] = Field(default_factory=dict)
     """The same for ``abuse_model``."""
+    second_opinion: SecondOpinionOptions | None = None
+    """Whom to ask about doubtful leaks. Default: nobody."""
 
 
 class HttpOptions(Options):
@@ -408,9 +411,8 @@ def _path(location: Sequence[str | int]) -> tuple[str, list[str]]:
                 known = [*_keys(base), *_keys(plugins[kind].Options), "kind"]
             continue
         parts += f".{step}" if parts else str(step)
-        if not table:
-            table = str(step)
-            known = _keys(_TABLES[table]) if table in _TABLES and rest else known
+        table = f"{table}.{step}" if table else str(step)
+        known = _keys(_TABLES[table]) if table in _TABLES and rest else known
     return parts, known
 
 
@@ -421,6 +423,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "http": HttpOptions,
     "log": LogOptions,
     "brands": BrandOptions,
+    "classifiers.second_opinion": SecondOpinionOptions,
     "receivers": ReceiverOptions,
     "routes": RouteOptions,
 }

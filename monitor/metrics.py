@@ -11,13 +11,15 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from alerts.base import DeliveryFault, Reason, SignalKind
-from classifiers.base import SentimentLabel
+from classifiers.base import LeakBand, SentimentLabel
+from classifiers.second_opinion import Unanswered
 from connectors.base import SourceFault
 
 _LATENCY = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 10800, 86400)
 _WORK = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 OK = "ok"
+ERROR = "error"
 
 
 class Metrics:
@@ -102,6 +104,28 @@ class Metrics:
             registry=registry,
         )
         # alerting
+        self.opinions_asked = Counter(
+            "merkwacht_second_opinions_asked",
+            "Questions sent about doubtful leaks.",
+            registry=registry,
+        )
+        self.opinions_raised = Counter(
+            "merkwacht_second_opinions_raised",
+            "Doubtful leaks that a second opinion escalated.",
+            registry=registry,
+        )
+        self.opinion_failures = Counter(
+            "merkwacht_second_opinion_failures",
+            "Doubtful leaks without a second opinion, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self.opinion_seconds = Histogram(
+            "merkwacht_second_opinion_duration_seconds",
+            "Time the second opinions on a batch took.",
+            buckets=_WORK,
+            registry=registry,
+        )
         self.signals = Counter(
             "merkwacht_signals", "Signals found.", ["brand", "kind"], registry=registry
         )
@@ -203,6 +227,8 @@ class Metrics:
         self.source_failures.labels(source)
 
     def _expect_brand(self, brand: str) -> None:
+        for why in (*Unanswered, ERROR):
+            self.opinion_failures.labels(why)
         self.posts_matched.labels(brand)
         self.mentions_stored.labels(brand)
         for sentiment in SentimentLabel:

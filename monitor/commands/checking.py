@@ -1,7 +1,8 @@
-"""``check --online``: try each source, channel and the model once, storing and alerting nothing."""
+"""``check --online``: try each source, channel and model once, storing and alerting nothing."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,9 +11,22 @@ from datetime import datetime
 from alerts.base import Channel, DeliveryError
 from classifiers.base import Text
 from classifiers.embedded import ModelError
+from classifiers.second_opinion import Question, Unanswered
 from connectors.base import ConnectorError, Context
-from monitor.app import build_brand, build_channels, build_classifier, build_connector, build_http
+from monitor.app import (
+    build_brand,
+    build_channels,
+    build_classifier,
+    build_connector,
+    build_http,
+    build_opinion,
+)
 from monitor.config import Config, SourceBase
+
+_MADE_UP = (
+    "Net uit de vergadering: de directie sluit in maart drie filialen, het personeel hoort het pas na de "
+    "feestdagen. Dit mocht ik eigenlijk niet zeggen."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +45,9 @@ def check_online(config: Config, now: Callable[[], datetime]) -> Iterator[Findin
     brands = {item.name: build_brand(item) for item in config.brands}
     with ThreadPoolExecutor(16) as pool, build_http(config) as http:
         jobs = [pool.submit(_model, config)]
+        second = config.classifiers.second_opinion
+        if second is not None and second.enabled:
+            jobs.append(pool.submit(_second_opinion, config))
         for options in config.sources:
             queries = tuple(brands[item.name].query for item in config.brands_of(options))
             context = Context(name=options.name, now=now, http=http, queries=queries)
@@ -50,6 +67,24 @@ def _model(config: Config) -> Finding:
     except ModelError as error:
         return Finding("model", ok=False, detail=str(error))
     return Finding("model", ok=True, detail=classifier.version)
+
+
+def _second_opinion(config: Config) -> Finding:
+    """Ask about a made-up leak. Counts for no allowance."""
+    part = "second opinion"
+    opinion = build_opinion(config)
+    if opinion is None:
+        return Finding(part, ok=True, detail="off")
+    began = time.monotonic()
+    try:
+        (answer,) = opinion.ask([Question(_MADE_UP, language="nl")], grant=lambda wanted: wanted)
+    finally:
+        opinion.close()
+    seconds = time.monotonic() - began
+    if isinstance(answer, Unanswered):
+        return Finding(part, ok=False, detail=f"{answer.value}; see docs/second-opinion.md")
+    detail = f"answers in {seconds:.1f} s; of a made-up leak it says {answer.category.value}"
+    return Finding(part, ok=True, detail=detail)
 
 
 def _source(options: SourceBase, context: Context) -> Finding:
