@@ -842,8 +842,8 @@ def fingerprint_test(
     with _explained():
         settings = _load(config)[1]
         store = _open_store(settings, migrate=False)
-        index = open_detector(store, open_pseudonyms(store)).index
-        fingerprint.show_hits(index.find(sys.stdin.read()), sys.stdout, as_json=as_json)
+        detector = open_detector(store, open_pseudonyms(store))
+        fingerprint.show_hits(detector.hits(sys.stdin.read()), sys.stdout, as_json=as_json)
         store.close()
 
 
@@ -863,12 +863,12 @@ def fingerprint_rescan(
     with _explained():
         settings = _load(config)[1]
         store = _open_store(settings, migrate=False)
-        index = open_detector(store, open_pseudonyms(store)).index
+        detector = open_detector(store, open_pseudonyms(store))
         since = utc_now() - timedelta(days=days)
         with store.read() as unit:
             total = unit.mentions.total()
         with _progress("looking", total) as bar:
-            found = fingerprint.rescan(store, index, sys.stdout, since, bar)
+            found = fingerprint.rescan(store, detector, sys.stdout, since, bar)
         store.close()
     _say(f"{found} posts hold something that is registered")
 

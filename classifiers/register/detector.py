@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
-from classifiers.base import Finding
+from classifiers.base import Confidence, Finding
 from classifiers.detectors import FINGERPRINT
+from classifiers.detectors.base import rank
+from classifiers.detectors.ownership import Owner, owner
 from classifiers.register.fingerprints import Fingerprints
 from classifiers.register.index import Index
-from classifiers.register.items import Item
+from classifiers.register.items import Hit, Item, ItemKind
 
 LOOK_EVERY_SECONDS: Final = 1.0
 """How long a change of the register may go unnoticed."""
@@ -91,5 +94,30 @@ class RegisterDetector:
 
     def find(self, text: str) -> Iterator[Finding]:
         """Yield each place where something registered stands."""
-        for hit in self.index.find(text):
+        for hit in self.hits(text):
             yield Finding(self.name, hit.category, hit.start, hit.end, hit.confidence)
+
+    def hits(self, text: str) -> list[Hit]:
+        """Return what of the register stands in ``text``, and how sure it is a leak."""
+        hits = self.index.find(text)
+        alone = {hit.label for hit in hits if hit.kind is ItemKind.RECORDS and not hit.several}
+        ceilings = {
+            label: _ceiling(text, [hit for hit in hits if hit.label == label]) for label in alone
+        }
+        return [
+            replace(hit, confidence=min(hit.confidence, ceilings[hit.label], key=rank))
+            if hit.label in ceilings
+            else hit
+            for hit in hits
+        ]
+
+
+def _ceiling(text: str, hits: Sequence[Hit]) -> Confidence:
+    """Return how sure one person's record can be of a leak, by whose it seems to be.
+
+    A customer may post their own number; nobody posts two customers' by right.
+    """
+    owners = {owner(text, hit.start, hit.end) for hit in hits}
+    if owners & {Owner.OWN, Owner.PUBLIC}:
+        return Confidence.LOW
+    return Confidence.HIGH if Owner.OTHER in owners else Confidence.MEDIUM

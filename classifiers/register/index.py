@@ -13,22 +13,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from classifiers.base import Confidence, LeakCategory
+from classifiers.base import Confidence
 from classifiers.register.boilerplate import boilerplate
+from classifiers.register.entries import Entries, windows_of
 from classifiers.register.fingerprints import SCHEME, Fingerprints
-from classifiers.register.items import (
-    LONGEST_ENTRY,
-    Item,
-    ItemKind,
-    unpack_entries,
-    unpack_sections,
-)
-from classifiers.register.words import Word, entry_bits, words_of
+from classifiers.register.items import Hit, Item, ItemKind, unpack_sections
+from classifiers.register.words import Word, words_of
 
 PASSAGE_BITS: Final[Mapping[Confidence, float]] = {
     Confidence.HIGH: 56.0,
@@ -42,12 +37,6 @@ PASSAGE_WORDS: Final[Mapping[Confidence, int]] = {
     Confidence.LOW: 4,
 }
 """Different words that must be found: three rare ones may be a name that everybody knows."""
-ENTRY_BITS: Final[Mapping[Confidence, float]] = {
-    Confidence.HIGH: 18.0,
-    Confidence.MEDIUM: 9.0,
-    Confidence.LOW: 0.0,
-}
-"""What an entry must tell beyond the number of entries it could have been."""
 SMALL_REGISTER: Final = 256
 """Sections of documents up to which nothing more is asked."""
 _BITS_PER_DOUBLING: Final = 2.0
@@ -68,29 +57,8 @@ _SAME: Final = 0.98
 _OWNER_BITS: Final = 24
 MOST_SECTIONS: Final = 1 << _OWNER_BITS
 
-_MOST_ROWS: Final = 256
-"""Rows that may share a value before it stops being looked up by itself."""
 
 _Hashes = npt.NDArray[np.uint64]
-_Cell = tuple[int, int]
-"""First and last word of an entry in a post."""
-_Cells = dict[int, tuple[_Cell, bool]]
-"""By column: where it stands, and whether it counts alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """What was found of one item at one place of a text."""
-
-    label: str
-    kind: ItemKind
-    category: LeakCategory
-    start: int
-    end: int
-    confidence: Confidence
-    bits: float
-    """How much was found: comparable between hits of documents, and between hits of lists."""
-    words: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +88,7 @@ class Index:
     def __init__(self, items: Iterable[Item], fingerprints: Fingerprints) -> None:
         self._fingerprints = fingerprints
         self._owners: list[_Owner] = []
-        self._lists: list[_List] = []
+        self._lists: list[Entries] = []
         unusable: list[str] = []
         documents: list[tuple[Item, list[_Hashes]]] = []
         public: list[_Hashes] = [_boilerplate(fingerprints)]
@@ -133,7 +101,7 @@ class Index:
                 elif item.kind is ItemKind.DOCUMENT:
                     documents.append((item, unpack_sections(item.prints)))
                 else:
-                    self._lists.append(_List(item, fingerprints))
+                    self._lists.append(Entries(item, fingerprints))
             except ValueError:
                 unusable.append(item.label)
         self.unusable = tuple(unusable)
@@ -230,106 +198,51 @@ class Index:
         ]
         yield from _surest(found)
 
-    def _runs(
-        self, owner: int, places: Mapping[int, float], words: Sequence[Word]
-    ) -> Iterator[Hit]:
+    def _runs(self, owner: int, places: Mapping[int, float], words: Sequence[Word]) -> list[Hit]:
+        """Return the passages of one section that a text holds; several of them add up."""
+        runs: list[tuple[int, int]] = []
+        bits, count = 0.0, 0
         for run in _together(sorted(places)):
             told: dict[str, float] = {}
             for place in run:  # what is said twice is told once
                 word = words[place]
                 told[word.text] = max(told.get(word.text, 0.0), word.bits * places[place])
-            bits = math.fsum(told.values())
-            for confidence, least in PASSAGE_BITS.items():
-                if bits >= least + self._extra_bits and len(told) >= PASSAGE_WORDS[confidence]:
-                    item = self._owners[owner].item
-                    start, end = words[run[0]].start, words[run[-1]].end
-                    yield Hit(
-                        item.label,
-                        item.kind,
-                        item.category,
-                        start,
-                        end,
-                        confidence,
-                        bits - self._extra_bits,
-                        len(told),
-                    )
-                    break
+            tells = math.fsum(told.values())
+            if self._confidence(tells, len(told)) is not None:
+                runs.append((run[0], run[-1]))
+                bits += tells
+                count += len(told)
+        confidence = self._confidence(bits, count)
+        if confidence is None:
+            return []
+        item = self._owners[owner].item
+        return [
+            Hit(
+                label=item.label,
+                kind=item.kind,
+                category=item.category,
+                start=words[first].start,
+                end=words[last].end,
+                confidence=confidence,
+                bits=bits - self._extra_bits,
+                words=count,
+            )
+            for first, last in runs
+        ]
+
+    def _confidence(self, bits: float, words: int) -> Confidence | None:
+        """Say how sure it is that words are of a registered document; None: it may be chance."""
+        for confidence, least in PASSAGE_BITS.items():
+            if bits >= least + self._extra_bits and words >= PASSAGE_WORDS[confidence]:
+                return confidence
+        return None
 
     def _entries(self, words: Sequence[Word]) -> Iterator[Hit]:
         if not self._lists:
             return
-        windows = list(_windows(words, self._lengths))
+        windows = list(windows_of(words, self._lengths))
         for each in self._lists:
             yield from each.find(words, windows)
-
-
-class _List:
-    """The entries of one list."""
-
-    def __init__(self, item: Item, fingerprints: Fingerprints) -> None:
-        self._item = item
-        self._fingerprints = fingerprints
-        self._table, self.lengths = unpack_entries(item.prints)
-        self._hashes = self._table["hash"]
-        self._chances = math.log2(max(1, len(np.unique(self._hashes))))
-
-    def find(self, words: Sequence[Word], windows: Iterable[tuple[int, int, str]]) -> Iterator[Hit]:
-        """Yield what of the list stands among ``windows`` of ``words``."""
-        rows: dict[int, _Cells] = defaultdict(dict)
-        common: list[tuple[npt.NDArray[Any], _Cell]] = []
-        for first, last, text in windows:
-            if len(text) not in self.lengths:
-                continue
-            value = np.uint64(self._fingerprints.entry(text))
-            start, end = np.searchsorted(self._hashes, [value, value + np.uint64(1)])
-            entries = self._table[start:end]
-            if len(entries) > _MOST_ROWS:
-                common.append((entries, (first, last)))
-                continue
-            for entry in entries:
-                _put(rows, entry, (first, last))
-        for (
-            entries,
-            cell,
-        ) in common:  # a town with thousands of customers: counts beside others only
-            beside = np.isin(entries["row"], np.fromiter(rows, np.uint32, len(rows)))
-            for entry in entries[beside]:
-                _put(rows, entry, cell)
-        seen: dict[tuple[int, int], Hit] = {}
-        for cells in rows.values():
-            for hit in self._row(words, list(cells.values())):
-                known = seen.get((hit.start, hit.end))
-                if known is None or known.bits < hit.bits:
-                    seen[hit.start, hit.end] = hit
-        yield from seen.values()
-
-    def _row(self, words: Sequence[Word], cells: Sequence[tuple[_Cell, bool]]) -> Iterator[Hit]:
-        """Yield the cells of one row that count: strong ones, and weak ones that are not alone."""
-        strong = any(alone for _, alone in cells)
-        if not strong and len({place for place, _ in cells}) == 1:
-            return
-        told = [entry_bits(word.text for word in words[a : b + 1]) for (a, b), _ in cells]
-        bits = math.fsum(told) - self._chances
-        confidence = next((c for c, least in ENTRY_BITS.items() if bits >= least), Confidence.LOW)
-        if not strong and confidence is Confidence.HIGH:
-            # Two columns without any number, a name and a town: no reason to wake people alone.
-            confidence = Confidence.MEDIUM
-        for (first, last), _ in cells:
-            yield Hit(
-                self._item.label,
-                self._item.kind,
-                self._item.category,
-                words[first].start,
-                words[last].end,
-                confidence,
-                bits,
-                last - first + 1,
-            )
-
-
-def _put(rows: dict[int, _Cells], entry: Any, cell: _Cell) -> None:
-    """Note that a cell of a row was found, the first time."""
-    rows[int(entry["row"])].setdefault(int(entry["column"]), (cell, bool(entry["strong"])))
 
 
 @lru_cache(maxsize=4)
@@ -360,16 +273,3 @@ def _surest(hits: Sequence[Hit]) -> Iterator[Hit]:
         if not any(hit.start < other.end and other.start < hit.end for other in kept):
             kept.append(hit)
             yield hit
-
-
-def _windows(words: Sequence[Word], lengths: frozenset[int]) -> Iterator[tuple[int, int, str]]:
-    """Yield each stretch of words that, written together, is as long as some entry."""
-    longest = min(max(lengths, default=0), LONGEST_ENTRY)
-    for first in range(len(words)):
-        text = ""
-        for last in range(first, len(words)):
-            text += words[last].text
-            if len(text) > longest:
-                break
-            if len(text) in lengths:
-                yield first, last, text

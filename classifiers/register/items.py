@@ -5,19 +5,24 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from classifiers.base import LeakCategory
+from classifiers.base import Confidence, LeakCategory
 from classifiers.register.fingerprints import PASSAGE_BYTES, SCHEME
 
 LONGEST_ENTRY: Final = 80
 """Characters of an entry of a list, folded."""
 
-_ENTRY = np.dtype([("hash", "<u8"), ("row", "<u4"), ("column", "u1"), ("strong", "?")])
+_ENTRY = np.dtype(
+    [("hash", "<u8"), ("row", "<u4"), ("column", "u1"), ("weight", "u1"), ("bits", "u1")]
+)
+_MOST_BITS = 60
+_STEP = 4
+"""What an entry tells is kept in coarse steps: enough to weigh it, little to guess from."""
 _COUNT = struct.Struct("<I")
 _LENGTH = np.dtype("<u2")
 
@@ -33,6 +38,34 @@ class ItemKind(StrEnum):
     """Names of things: products, projects, codes."""
     RECORDS = "records"
     """Rows about people or organisations: customers, accounts, members of staff."""
+
+
+class Weight(IntEnum):
+    """When an entry of a list counts."""
+
+    NEVER = 0
+    """Not without something else of its row that says more than a name: names, towns."""
+    BESIDE = 1
+    """Beside any other cell of its row: dates, postcodes, house numbers."""
+    ALONE = 2
+    """By itself: accounts, customer numbers, mail addresses; names of products."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """What was found of one item at one place of a text."""
+
+    label: str
+    kind: ItemKind
+    category: LeakCategory
+    start: int
+    end: int
+    confidence: Confidence
+    bits: float
+    """How much was found: comparable between hits of documents, and between hits of lists."""
+    words: int
+    several: bool = False
+    """Of a list: more than one row of it stands in the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +120,29 @@ def unpack_sections(prints: bytes) -> list[npt.NDArray[np.uint64]]:
     return sections
 
 
-def pack_entries(entries: Sequence[tuple[int, int, int, bool]], lengths: Iterable[int]) -> bytes:
+def pack_entries(
+    entries: Sequence[tuple[int, int, int, Weight, float]], lengths: Iterable[int]
+) -> bytes:
     """Return the entries of a list, sorted by hash.
 
     Args:
-        entries: hash, row, column, and whether it counts without the rest of its row.
+        entries: hash, row, column, when it counts, and what it tells, in bits.
         lengths: of the folded entries, in characters: what to look for in a post.
     """
-    table = np.array(entries, _ENTRY)
+    table = np.array(
+        [
+            (value, row, column, weight, int(min(bits, _MOST_BITS)) // _STEP * _STEP)
+            for value, row, column, weight, bits in entries
+        ],
+        _ENTRY,
+    )
     table.sort(order=["hash", "row", "column"])
     some = np.array(sorted(set(lengths)), _LENGTH)
     return _COUNT.pack(len(some)) + some.tobytes() + table.tobytes()
 
 
 def unpack_entries(prints: bytes) -> tuple[npt.NDArray[Any], frozenset[int]]:
-    """Return the table of entries (``hash``, ``row``, ``column``, ``strong``) and their lengths.
+    """Return the table of entries (``hash``, ``row``, ``column``, ``weight``, ``bits``) and their lengths.
 
     Raises:
         ValueError: the prints are damaged.

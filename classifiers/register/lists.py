@@ -5,24 +5,28 @@ Two sorts of lists, because they may not be used alike:
 - *terms* are names of things: products, projects, codes. An entry counts by itself, so persons' names
   are refused: the brand is watched, never a person.
 - *records* are rows about people or organisations. A number that can hardly be met by chance (an
-  account, a customer number) counts by itself; names and towns only beside another cell of their row.
+  account, a customer number) counts by itself; a date or a postcode beside another cell of its row; a
+  name only beside one of these.
 
 Messages name lines by number and never repeat them.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-from classifiers.base import LeakCategory
+from classifiers.base import Confidence, LeakCategory
 from classifiers.register.documents import RegistrationError
+from classifiers.register.entries import ENTRY_BITS
 from classifiers.register.fingerprints import Fingerprints
-from classifiers.register.items import LONGEST_ENTRY, Item, ItemKind, pack_entries
+from classifiers.register.items import LONGEST_ENTRY, Item, ItemKind, Weight, pack_entries
 from classifiers.register.words import Word, entry_bits, words_of
 
 MOST_ROWS: Final = 2_000_000
@@ -30,6 +34,9 @@ MOST_COLUMNS: Final = 250
 
 _STRONG_DIGITS: Final = 5
 """Digits without which nothing counts by itself in a list of records."""
+_DATE = re.compile(
+    r"\s*(?:\d{1,2}[-/. ]\d{1,2}[-/. ]\d{2,4}|\d{4}-\d\d-\d\d)(?:[ T][\d:.]{5,15})?\s*"
+)
 _LEAST_BITS: Final = 14.0
 """What an entry must tell to count by itself: more than a word that everybody knows."""
 _LEAST_CELL_BITS: Final = 9.0
@@ -40,8 +47,8 @@ _MOST_NAME_WORDS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """Entries that were left out: which lines, and why."""
+class Remark:
+    """What is to be said of some lines of a list: that they were left out, or count little."""
 
     why: str
     lines: tuple[int, ...]
@@ -53,6 +60,10 @@ class Refused:
 
 
 _SHORT = "too short or too common to mean anything in a post; left out"
+_FAINT = (
+    "so short, or so few digits for so many entries, that a post may hold it by chance; kept, but it "
+    "weighs nothing by itself"
+)
 _LONG = f"longer than {LONGEST_ENTRY} letters and digits; left out: register it as a document"
 _PERSON = (
     "looks like a person's name; left out: people are not watched. Lists about people are "
@@ -65,7 +76,8 @@ class _Cell:
     row: int
     column: int
     text: str
-    strong: bool
+    weight: Weight
+    bits: float
 
 
 def listing(
@@ -76,8 +88,8 @@ def listing(
     fingerprints: Fingerprints,
     *,
     progress: Callable[[int], None] | None = None,
-) -> tuple[Item, list[Refused]]:
-    """Return the item for a list, and what was left out of it.
+) -> tuple[Item, list[Remark]]:
+    """Return the item for a list, and what is to be said of its lines.
 
     Args:
         rows: number of the line in the file, and the cells.
@@ -109,20 +121,24 @@ def listing(
                 left_out.setdefault(why, []).append(line)
             else:
                 folded = "".join(word.text for word in words)
-                cells.append(_Cell(place, column, folded, _strong(kind, text, words)))
+                bits = entry_bits(word.text for word in words)
+                cells.append(_Cell(place, column, folded, _weight(kind, text, words), bits))
         if progress is not None:
             progress(done)
-    refused = [Refused(why, tuple(dict.fromkeys(lines))) for why, lines in left_out.items()]
+    remarks = [Remark(why, tuple(dict.fromkeys(lines))) for why, lines in left_out.items()]
     kept = _useful(cells)
     if not kept:
-        reasons = "; ".join(str(each) for each in refused) or (
+        reasons = "; ".join(str(each) for each in remarks) or (
             "no entry counts by itself, and no row has two that count together; "
             "add a column with numbers"
             if cells
             else "it is empty"
         )
         raise RegistrationError(f"nothing to register: {reasons}")
-    entries = [(fingerprints.entry(c.text), c.row, c.column, c.strong) for c in kept]
+    entries = [
+        (fingerprints.entry(cell.text), cell.row, cell.column, cell.weight, cell.bits)
+        for cell in kept
+    ]
     item = Item(
         label=label,
         kind=kind,
@@ -131,7 +147,7 @@ def listing(
         entries=len(entries),
         size=len({cell.row for cell in kept}),
     )
-    return item, refused
+    return item, remarks + _faint(kept, {place: rows[n][0] for n, place in enumerate(order)})
 
 
 def _refusal(kind: ItemKind, text: str, words: Sequence[Word]) -> str | None:
@@ -146,18 +162,40 @@ def _refusal(kind: ItemKind, text: str, words: Sequence[Word]) -> str | None:
     return None
 
 
-def _strong(kind: ItemKind, text: str, words: Sequence[Word]) -> bool:
-    """Whether an entry counts by itself."""
+def _weight(kind: ItemKind, text: str, words: Sequence[Word]) -> Weight:
+    """Say when an entry counts."""
     if kind is ItemKind.TERMS:
-        return True
+        return Weight.ALONE
+    if "@" in text and " " not in text.strip():
+        return Weight.ALONE
     digits = sum(len(word.text) for word in words if word.text.isdigit())
-    return digits >= _STRONG_DIGITS or ("@" in text and " " not in text.strip())
+    if digits >= _STRONG_DIGITS and not _DATE.fullmatch(text):
+        return Weight.ALONE
+    return Weight.BESIDE if digits else Weight.NEVER
 
 
 def _useful(cells: Sequence[_Cell]) -> list[_Cell]:
-    """Leave out weak cells that stand alone in their row: they could never count."""
-    beside = Counter(cell.row for cell in cells)
-    return [cell for cell in cells if cell.strong or beside[cell.row] > 1]
+    """Leave out the cells of rows that could never count."""
+    rows: dict[int, list[_Cell]] = defaultdict(list)
+    for cell in cells:
+        rows[cell.row].append(cell)
+    return [
+        cell
+        for row in rows.values()
+        if max(each.weight for each in row) is Weight.ALONE
+        or (len(row) > 1 and max(each.weight for each in row) is Weight.BESIDE)
+        for cell in row
+    ]
+
+
+def _faint(cells: Sequence[_Cell], lines: Mapping[int, int]) -> list[Remark]:
+    """Say which entries stand alone and tell too little."""
+    chances = math.log2(len({cell.text for cell in cells}))
+    least = ENTRY_BITS[Confidence.MEDIUM] + chances
+    faint = {c.row for c in cells if c.weight is Weight.ALONE and c.bits < least}
+    firm = {c.row for c in cells if c.weight is Weight.ALONE and c.bits >= least}
+    found = sorted(lines[row] for row in faint - firm)
+    return [Remark(_FAINT, tuple(found))] if found else []
 
 
 def looks_like_person(text: str) -> bool:

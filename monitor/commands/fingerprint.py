@@ -17,11 +17,12 @@ from rich.console import Console
 from rich.table import Table
 
 from classifiers.base import LeakCategory
+from classifiers.register.detector import RegisterDetector
 from classifiers.register.documents import RegistrationError, document
 from classifiers.register.fingerprints import SCHEME, Fingerprints
-from classifiers.register.index import Hit, Index, Relatives
-from classifiers.register.items import Item, ItemKind
-from classifiers.register.lists import Refused, listing
+from classifiers.register.index import Index, Relatives
+from classifiers.register.items import Hit, Item, ItemKind
+from classifiers.register.lists import Remark, listing
 from classifiers.register.readers import ReadError, read_rows, read_text
 from monitor.store import Store
 
@@ -66,8 +67,8 @@ def add(
         if label and len(files) > 1:
             label = f"{label}-{done + 1}"
         try:
-            item, refused = _item(path, replace(wanted, label=label), fingerprints)
-            errors.writelines(f"{path}: {each}\n" for each in refused)
+            item, remarks = _item(path, replace(wanted, label=label), fingerprints)
+            errors.writelines(f"{path}: {each}\n" for each in remarks)
             sink.write(f"{path}: {_keep(item, known, store, now)}\n")
         except (ReadError, RegistrationError) as error:
             errors.write(f"{path}: {error}\n")
@@ -106,7 +107,7 @@ class _Known:
         return found[0]
 
 
-def _item(path: Path, wanted: Wanted, fingerprints: Fingerprints) -> tuple[Item, list[Refused]]:
+def _item(path: Path, wanted: Wanted, fingerprints: Fingerprints) -> tuple[Item, list[Remark]]:
     if wanted.kind in {ItemKind.TERMS, ItemKind.RECORDS}:
         rows = read_rows(path, wanted.columns)
         return listing(rows, wanted.label, wanted.kind, wanted.category, fingerprints)
@@ -217,7 +218,11 @@ def show_hits(hits: Sequence[Hit], sink: TextIO, *, as_json: bool) -> None:
 
 
 def rescan(
-    store: Store, index: Index, sink: TextIO, since: datetime, progress: Callable[[int], object]
+    store: Store,
+    detector: RegisterDetector,
+    sink: TextIO,
+    since: datetime,
+    progress: Callable[[int], object],
 ) -> int:
     """Write the stored mentions in which something registered stands, as JSON Lines.
 
@@ -226,7 +231,7 @@ def rescan(
     found = 0
     with store.read() as unit:
         for done, (mention, _) in enumerate(unit.mentions.each(since, None), start=1):
-            hits = index.find(mention.post.text)
+            hits = detector.hits(mention.post.text)
             if hits:
                 found += 1
                 line = {
