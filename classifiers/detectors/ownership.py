@@ -32,6 +32,24 @@ _OWN_NEAR = re.compile(
         customer|ref(?:erence)?)\s?(?:nr\.?|no\.?|number|nummer)?[\s:#]{1,3}[\w-]{3,20}[,\s]{1,3}$)""",
     re.IGNORECASE | re.VERBOSE,
 )
+_SOMEBODY_ELSE = (
+    "(?:van )?iemand anders",
+    "(?:someone|somebody) else(?:'?s)?",
+    "een ander(?:e|en|s)?",
+    "anderen",
+    "another",
+    "other people(?:'?s)?",
+    "wildvreemden?",
+    "strangers?",
+    "(?:verkeerde|wrong) (?:persoon|person|klant|customer|patiënt|patient)",
+)
+_ELSE = words(*_SOMEBODY_ELSE)
+_NOT_THE_NUMBERS = re.compile(
+    r"\b(?:app|scherm|screen|inbox|mailbox|mail|brievenbus|feed|tijdlijn|timeline|printer|bureau|desk|afdeling|team"
+    r"|department|werk|work|ploeg|dienst|shift|winkel|shop|kantoor|office|school|buur\w*|neighbou?r\w*)\b",
+    re.IGNORECASE,
+)
+"""``in my inbox:`` does not make what follows mine."""
 _SOMEBODY = words(
     r"mw\.?",
     r"mevr\.?",
@@ -49,13 +67,14 @@ _SOMEBODY = words(
     "customers?",
     "collega(?:'?s)?",
     "colleagues?",
-    "iemand anders",
-    "someone else(?:'?s)?",
-    "een ander(?:e|en|s)?",
-    "another",
-    "other people(?:'?s)?",
-    "wildvreemde",
-    "strangers?",
+    "buur(?:man|vrouw)",
+    "buren",
+    "neighbou?rs?",
+    "manager",
+    "baas",
+    "boss",
+    "chef",
+    *_SOMEBODY_ELSE,
     "leden",
     "leerling(?:en)?",
     "bewoners?",
@@ -75,11 +94,23 @@ _SOMEBODY = words(
     r"row \d+",
 )
 _PERHAPS_SOMEBODY = words(
-    "haar", "hun", "his", "her", "their", r"geb\.?", "geboren", "born", "dob", "named?"
+    *("haar", "hun", "his", "her", "their", r"geb\.?", "geboren", "born", "dob", "named?"),
+    *(
+        "zijn (?:kaart|pas|rekening|bsn|iban|nummer|adres|telefoon)",
+        "lijst",
+        "\\w{3,20}lijst",
+    ),
 )
 _PERHAPS_OWN = words(
     *("mijn", "mn", "mij", "my", "mine", "ik", "i'm", "i am", "me"),
     *("nog (?:steeds|altijd) (?:niet|geen)", "still (?:no|not|waiting)", "voor de \\w{3,8} keer"),
+    *("mezelf", "ikzelf", "myself", "geld terug", "money back", "pay back", "refund", "teruggave"),
+    *(
+        "terug ?(?:te )?(?:storten|boeken|betalen|betaling|gestort|geboekt)",
+        "doorgegeven",
+        "gemaild",
+    ),
+    *("(?:al|already) (?:\\w{1,8} )?(?:\\d{1,2} ?)?(?:x|keer|maal|times)",),
     *("for the \\w{3,8} time", "order ?(?:nummer|number)", "bestelnummer", "betaald van", "stort"),
 )
 """How people complain who give their own data: ``voor de vierde keer: …``."""
@@ -99,6 +130,12 @@ _PUBLIC = words(
     "opgebracht",
     "goede doel(?:en)?",
     "charity",
+    "contributie",
+    "lidgeld",
+    "inschrijfgeld",
+    "membership",
+    "solliciteer",
+    "rsvp",
     "stichting",
     "foundation",
     "fundraiser",
@@ -134,11 +171,20 @@ _PUBLIC = words(
 def is_own(text: str, start: int) -> bool:
     """Tell whether the value at ``start`` seems to be the writer's own: ``mijn wachtwoord is …``."""
     before = text[max(0, start - 40) : start]
-    return _OWN_BEFORE.search(before) is not None or _OWN_NEAR.search(before) is not None
+    if _OWN_NEAR.search(before):
+        return True
+    said = _OWN_BEFORE.search(before)
+    return (
+        said is not None
+        and _NOT_THE_NUMBERS.search(said[0]) is None
+        and _SOMEBODY.pattern.search(said[0]) is None
+    )
 
 
 def owner(text: str, start: int, end: int) -> Owner:
     """Say whose the value at ``start``..``end`` seems to be, from the words near it."""
+    if _ELSE.near(text, start, end):
+        return Owner.OTHER
     if is_own(text, start):
         return Owner.OWN
     if _PUBLIC.near(text, start, end):
