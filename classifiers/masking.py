@@ -89,6 +89,7 @@ _BY_DETECTOR: Final = {
     "ip-address": _Hidden.HOST,
     "internal-host": _Hidden.HOST,
     "file-share": _Hidden.PATH,
+    "intranet-link": _Hidden.PATH,
     "file-path": _Hidden.PATH,
 }
 _GRAVITY: Final = {hidden: place for place, hidden in enumerate(_Hidden)}

@@ -25,9 +25,10 @@ _EVERYBODYS = re.compile(
     r"(?:127|0|255|22[4-9]|23\d|169\.254|8\.8\.(?:8\.8|4\.4)|1\.(?:1\.1\.1|0\.0\.1)|9\.9\.9\.9)(?=[.:/]|$)",
 )
 """Loopback, broadcast, multicast and the well-known resolvers."""
-_VERSIONED = words(
-    *("versie", "version", "v", "build", "firmware", "release", "update", "patch", "driver"),
-    *("ios", "android", "windows", "chrome", "chapter", "hoofdstuk", "paragraaf", "section"),
+_VERSIONED = re.compile(
+    r"\b(?:versie|version|v|build|firmware|release|update|patch|driver|ios|android|windows|chrome|firefox|chapter|hoofdstuk"
+    r"|paragraaf|section|artikel|regel)[ :.]{0,2}\Z",
+    re.IGNORECASE,
 )
 _SERVING = words(
     *(
@@ -82,14 +83,35 @@ def _is_ip(value: str) -> bool:
 _HOME_ADDRESS = re.compile(r"192\.168\.(?:0|1|2|178)\.\d{1,3}|10\.0\.[01]\.[12]\b")
 _AT_HOME = words("router", "modem", "thuis", "home", "fritz", "ziggo", "kpn", "wifi", "playstation")
 _HOST = re.compile(
-    r"(?<![A-Za-z0-9@./-])(?:[a-z0-9][a-z0-9-]{0,40}\.){1,5}(?:local|internal|intern|intranet|corp|lan|int)(?![A-Za-z0-9-]|\.[a-z])(?::\d{2,5})?"
-    r"|(?<![A-Za-z0-9@./-])(?:prd?|prod|acc|tst|dev|db|sql|dc|srv|vm|esx|core|pay|web|app|file|mail|nas|jmp|fw|sw|rtr)[a-z]{0,6}-[a-z0-9]{2,12}-\d{1,3}(?![A-Za-z0-9-])",
+    r"(?:(?<=://)|(?<![A-Za-z0-9@./-]))(?:"
+    r"(?:[a-z0-9][a-z0-9-]{0,40}\.){1,5}(?:local|internal|intern|intranet|corp|lan|int)(?![A-Za-z0-9-]|\.[a-z])"
+    r"|(?:[a-z0-9][a-z0-9-]{0,40}\.){0,3}(?:internal|intern|intranet|corp|lan)\.(?:[a-z0-9-]{2,40}\.){1,2}[a-z]{2,6}(?![A-Za-z0-9-])"
+    r")(?::\d{2,5})?"
+    r"|(?<![A-Za-z0-9@./-])(?:prd?|prod|acc|tst|dev|db|sql|dc|srv|vm|esx|core|pay|web|app|file|mail|nas|jmp|fw|sw|rtr)[a-z]{0,6}"
+    r"-(?:[a-z0-9]{2,12}-0\d{1,2}|(?:fw|sw|rtr|sql|db|dc|vm|esx|srv|jmp|web|app|api|k8s|node|host|nas|prd|prod)-\d{1,3})"
+    r"(?![A-Za-z0-9-])",
     re.IGNORECASE,
 )
-_UNC = re.compile(r"(?<![\\\w])\\\\[A-Za-z0-9._-]{2,60}\\[\w$ .-]{1,80}(?:\\[\w$ .-]{1,80}){0,8}")
+_LINK = re.compile(
+    r"(?<![A-Za-z0-9@.-])(?:"
+    r"[a-z0-9][a-z0-9-]{1,60}\.sharepoint\.com/(?:sites|teams|personal|:[a-z]:)/[^\s<>\"']{1,300}"
+    r"|[a-z0-9][a-z0-9-]{1,60}\.atlassian\.net/(?:wiki|browse|jira|secure|servicedesk)/[^\s<>\"']{1,300}"
+    r"|(?:[a-z0-9-]{1,40}\.){0,2}(?:intranet|confluence|jira|gitlab|bitbucket|jenkins|grafana|kibana|nexus|artifactory|topdesk"
+    r"|servicenow|vpn|citrix|owa)\.(?!com\b|org\b|io\b|atlassian\b)[a-z0-9-]{2,40}\.[a-z]{2,6}(?:\.[a-z]{2})?(?::\d{2,5})?/[^\s<>\"']{1,300}"
+    r")",
+    re.IGNORECASE,
+)
+_SEGMENT = r"[\w$ .-]{1,80}"
+_UNC = re.compile(
+    rf"(?<![\\\w])\\\\[A-Za-z0-9._-]{{2,60}}\\{_SEGMENT}(?:\\{_SEGMENT}){{0,8}}"
+    r"|(?<![:\w/])//(?:[A-Za-z0-9-]{2,40}(?:\.[a-z-]{1,40}){0,3}\.(?:local|lan|corp|intern|internal)|[A-Za-z][A-Za-z0-9-]{1,40}"
+    r"|\d{1,3}(?:\.\d{1,3}){3})/[\w$.-]{1,80}(?:/[\w$.-]{1,80}){1,8}"
+    r"|(?<!\w)(?:smb|cifs|nfs|afp)://[\w.-]{2,60}/[\w$.%/-]{1,200}"
+)
 _DRIVE = re.compile(
     r"(?<![A-Za-z0-9])[A-Z]:\\(?:[\w .$-]{1,60}\\){1,8}[\w .$-]{1,60}"
-    r"|(?<![\w/])/(?:mnt|srv|opt|home|data|var/(?:www|lib|backups?))/[\w.-]{1,60}(?:/[\w.-]{1,60}){1,8}"
+    r"|(?<![A-Za-z0-9])[A-Z]:/(?:[\w .$-]{1,60}/){1,8}[\w .$-]{1,60}"
+    r"|(?<![\w/])/(?:mnt|srv|opt|home|data|etc|root|Users|usr/local|var/(?:www|lib|log|backups?))/[\w.-]{1,60}(?:/[\w.-]{1,60}){1,8}"
 )
 _INSIDE = words(
     "vpn",
@@ -137,7 +159,9 @@ class InfrastructureDetector:
     harmless: re.Pattern[str] | None = None
     """Values that say nothing."""
     at_home: Telltale | None = None
-    """Words that say it is the writer's own, or something else altogether."""
+    """Words that say it is the writer's own."""
+    no_place: re.Pattern[str] | None = None
+    """What stands right before a number that is no address at all."""
     inside: Telltale = _INSIDE
     """Words of the trade."""
     valid: Callable[[str], bool] | None = None
@@ -146,6 +170,10 @@ class InfrastructureDetector:
         """Yield the internal addresses of ``text``."""
         for match in self.pattern.finditer(text):
             if self.valid and not self.valid(match[0]):
+                continue
+            if self.no_place and self.no_place.search(
+                text[max(0, match.start() - 16) : match.start()]
+            ):
                 continue
             if (self.harmless and self.harmless.match(match[0])) or (
                 self.at_home and self.at_home.near(text, *match.span())
@@ -176,7 +204,7 @@ def detectors() -> list[InfrastructureDetector]:
             pattern=_IP,
             valid=_is_ip,
             harmless=_EVERYBODYS,
-            at_home=_VERSIONED,
+            no_place=_VERSIONED,
             inside=_SERVING,
             must_match=(
                 "de database staat open op 203.0.113.58:9200",
@@ -205,6 +233,23 @@ def detectors() -> list[InfrastructureDetector]:
                 "app-update van 3 mei",
                 "a.b@teasel.local",
                 "covid-19",
+            ),
+        ),
+        InfrastructureDetector(
+            name="intranet-link",
+            pattern=_LINK,
+            alone=Confidence.MEDIUM,
+            must_match=(
+                "https://intranet.teasel.nl/hr/reorganisatie",
+                "https://teasel.sharepoint.com/sites/directie/plan.docx",
+                "zie https://teasel.atlassian.net/wiki/spaces/MT/pages/88213",
+                "https://jira.teasel.nl/browse/OPS-991",
+            ),
+            must_not_match=(
+                "https://www.atlassian.com/software/confluence",
+                "https://gitlab.com/teasel/docs",
+                "ons intranet is traag",
+                "https://jira.atlassian.com/browse/JRA-1",
             ),
         ),
         InfrastructureDetector(

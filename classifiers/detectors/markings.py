@@ -45,11 +45,13 @@ def detectors() -> list[MarkingDetector]:
         MarkingDetector(
             name="distribution",
             pattern=re.compile(
-                r"""\b(?:niet\s(?:extern\s)?(?:doorsturen|verspreiden|communiceren|naar\sbuiten(?:\sbrengen)?|delen\s(?:buiten|met\sderden)|bestemd\svoor\spublicatie)
+                r"""\b(?:niet\s(?:extern\s(?:delen|gebruiken)|(?:extern\s)?(?:doorsturen|verspreiden|communiceren|naar\sbuiten(?:\sbrengen)?)
+                    |delen\s(?:buiten|met\sderden)|(?:bestemd\s)?voor\spublicatie|bestemd\svoor\s(?:derden|verspreiding)|citeren)
+                    |(?:alleen|uitsluitend|enkel)\svoor\s(?:de\s)?(?:ogen\svan\s(?:de\s|het\s)?)?(?:directie|mt|bestuur|management|rvb|rvc)
                     |(?:alleen|uitsluitend|enkel|strikt)\s(?:voor\s)?intern(?:e)?\s(?:gebruik|verspreiding)|voor\sintern\sgebruik
                     |(?:do\s)?not?\s(?:for\s)?(?:distribut(?:e|ion)|(?:external(?:ly)?\s)?forward(?:ed|ing)?\soutside|share\s(?:outside|externally)|discuss\swith\sstaff)
                     |no\sexternal\smention|(?:for\s)?internal\s(?:use|distribution)\sonly|strictly\sinternal|internal\sonly
-                    |eyes\sonly|not\sfor\s(?:publication|release)|keep\sthis\s(?:strictly\s)?internal)\b""",
+                    |(?<!your\s)eyes\sonly|not\sfor\sexternal\s(?:distribution|release|use)|not\sfor\s(?:publication|release)|keep\sthis\s(?:strictly\s)?internal)\b""",
                 re.IGNORECASE | re.VERBOSE,
             ),
             confidence=Confidence.MEDIUM,
@@ -69,10 +71,12 @@ def detectors() -> list[MarkingDetector]:
             pattern=re.compile(
                 r"""(?:(?<=^)|(?<=["'\[(|/\n]))\s?
                     (?:(?:strikt|zeer|commercieel|bedrijfs)[ -]?)?(?:STRIKT\s|ZEER\s)?
-                    (?:VERTROUWELIJK|GEHEIM|CONFIDENTIAL|[Vv]ertrouwelijk|[Cc]onfidential|Geheim)
+                    (?:VERTROUWELIJK|GEHEIM|CONFIDENTIAL|OFFICIAL[- ]SENSITIVE
+                    |[Bb]edrijfsgeheim|[Vv]ertrouwelijk|[Cc]onfidential|Geheim)
                     (?=\s?[,:\])|/."'\n]|\s-)
                   | \b(?:STRIKT|ZEER|STAATS)[ -]?(?:VERTROUWELIJK|GEHEIM)\b
                   | \b(?:STRICTLY|HIGHLY|COMPANY)[- ]CONFIDENTIAL\b | \bCOMMERCIAL[- ]IN[- ]CONFIDENCE\b
+                  | \bOFFICIAL[- ]SENSITIVE\b | \b(?i:private[ ](?:&|and)[ ]confidential)\b
                   | \b(?i:(?:strikt|zeer)\s(?:vertrouwelijk|geheim)|(?:strictly|highly|company)\sconfidential
                     |bedrijfsvertrouwelijk|departementaal\svertrouwelijk)\b""",
                 re.VERBOSE,
@@ -91,7 +95,7 @@ def detectors() -> list[MarkingDetector]:
         MarkingDetector(
             name="secrecy",
             pattern=re.compile(
-                r"\b(?:nog\s(?:strikt\s)?(?:vertrouwelijk|geheim)|(?:onder|under)\s(?:nda|embargo)|(?:signed|getekende?|onder\seen|broke\smy|mijn|my|the)\snda|embargo\s(?:tot|until|till)|geheimhoudings(?:plicht|verklaring))\b",
+                r"\b(?:nog\s(?:strikt\s)?(?:vertrouwelijk|geheim)|(?:onder|under)\s(?:nda|embargo)|(?:signed|getekende?|onder\seen|broke\smy|mijn|my|the)\snda|nda\s(?:getekend|signed)|(?:signed|getekend|tekende)\s(?:an?|een|the|de)\snda|embargo(?:ed)?\s(?:tot|until|till)|geheimhoudings(?:plicht|verklaring))\b",
                 re.IGNORECASE,
             ),
             confidence=Confidence.LOW,
