@@ -306,7 +306,7 @@ def build_connector(options: SourceBase, context: Context) -> Connector:
     return connector
 
 
-def _leak_thresholds(options: ClassifierOptions, model: EmbeddedModel) -> LeakThresholds:
+def leak_thresholds(options: ClassifierOptions, model: EmbeddedModel) -> LeakThresholds:
     """Those of the chosen sensitivity, unless the configuration gives numbers of its own."""
     usual = model.operating_points[options.leak_sensitivity].thresholds
     escalate = options.leak_threshold or usual.escalate
@@ -331,7 +331,7 @@ def build_classifier(config: Config, register: RegisterDetector | None = None) -
         embedded,
         language=LanguageIdentifier(),
         detectors=[*default_detectors(words), *([register] if register else [])],
-        leak_thresholds=_leak_thresholds(options, embedded),
+        leak_thresholds=leak_thresholds(options, embedded),
         sentiment_model=_hub_model(
             options.sentiment_model, "sentiment", options.sentiment_labels, options.threads
         ),

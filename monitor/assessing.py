@@ -202,7 +202,9 @@ class AssessStep:
         for item, opinion in zip(queued, opinions, strict=True):
             if opinion is None:
                 continue
-            self._metrics.assessed.labels(item.mention.brand, opinion.sentiment.label.value).inc()
+            brand = item.mention.brand
+            self._metrics.assessed.labels(brand, opinion.sentiment.label.value).inc()
+            self._metrics.leak_verdicts.labels(brand, opinion.leak.band.value).inc()
             if not item.imported:
                 age = (now - item.mention.post.published_at).total_seconds()
                 self._metrics.latency.observe(max(age, 0.0))

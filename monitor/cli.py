@@ -7,6 +7,7 @@ imported when it runs, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -25,9 +26,12 @@ from rich.console import Console
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from classifiers.assessor import Assessor
+    from classifiers.base import LeakThresholds
     from classifiers.register.detector import RegisterDetector
     from connectors.query import Query
     from monitor.app import App
+    from monitor.commands.evaluating import Report
     from monitor.config import Config
     from monitor.store import Store
 
@@ -74,6 +78,36 @@ class Language(StrEnum):
 
     NL = "nl"
     EN = "en"
+
+
+class LeakVerdict(StrEnum):
+    """What a person says of a mention."""
+
+    LEAK = "leak"
+    NO_LEAK = "no-leak"
+
+
+class Sentiments(StrEnum):
+    """Labels of sentiment."""
+
+    NEGATIVE = "negative"
+    NEUTRAL = "neutral"
+    POSITIVE = "positive"
+
+
+class Abuses(StrEnum):
+    """Labels of abuse."""
+
+    NONE = "none"
+    ABUSIVE = "abusive"
+    THREAT = "threat"
+
+
+class PageFormat(StrEnum):
+    """Formats of figures."""
+
+    TABLE = "table"
+    JSON = "json"
 
 
 class ExportFormat(StrEnum):
@@ -234,16 +268,20 @@ def check(
     ] = False,
 ) -> None:
     """Validate the configuration: every problem at once, each on its own line."""
+    from monitor.commands.sensitivity import describe  # noqa: PLC0415
+
     with _explained():
         path, settings = _load(config, secrets=online)
         if not online:
             tables = ("brands", "sources", "channels", "receivers", "routes")
             counts = (f"{name} {len(getattr(settings, name))}" for name in tables)
             _say(f"{path}: valid ({', '.join(counts)})")
+            _say(describe(settings.classifiers))
             return
         from monitor.app import utc_now  # noqa: PLC0415
         from monitor.commands.checking import check_online  # noqa: PLC0415
 
+        _say(describe(settings.classifiers))
         failed = 0
         for finding in check_online(settings, utc_now):
             mark = "ok     " if finding.ok else "FAILED "
@@ -401,37 +439,44 @@ def classify(
             show_default=False,
         ),
     ] = None,
+    language: Annotated[
+        Language, typer.Option(help="Language of the sentence that says why.")
+    ] = Language.EN,
 ) -> None:
     """Assess posts from standard input: one JSON object a line, in input order.
 
     Reads {"id": …, "text": …, "lang"?: …} a line. Needs no configuration; with --config the models,
     thresholds and watch words of that file are used, and the register of its database.
     """
-    from classifiers.assessor import Assessor  # noqa: PLC0415
-    from classifiers.base import Classifier  # noqa: PLC0415
-    from classifiers.detectors import default_detectors  # noqa: PLC0415
-    from classifiers.embedded import EmbeddedModel  # noqa: PLC0415
-    from classifiers.language import LanguageIdentifier  # noqa: PLC0415
     from monitor.commands import streams  # noqa: PLC0415
 
     _set_utf8()
     with _explained():
-        classifier: Classifier
-        if config is not None:
-            from monitor.app import build_classifier  # noqa: PLC0415
-
-            settings = _load(config)[1]
-            classifier = build_classifier(settings, _register(settings))
-        else:
-            model = EmbeddedModel()
-            classifier = Assessor(
-                model,
-                language=LanguageIdentifier(),
-                detectors=default_detectors(),
-                leak_thresholds=model.leak_thresholds,
-            )
-        status = streams.classify(sys.stdin, sys.stdout, sys.stderr, classifier, plain=plain)
+        classifier = _classifier(_load(config)[1] if config is not None else None)
+        status = streams.classify(
+            sys.stdin, sys.stdout, sys.stderr, classifier, plain=plain, language=language.value
+        )
     raise typer.Exit(status)
+
+
+def _classifier(settings: Config | None) -> Assessor:
+    """The classifiers of a configuration; without one, those that come along, as they are."""
+    if settings is not None:
+        from monitor.app import build_classifier  # noqa: PLC0415
+
+        return build_classifier(settings, _register(settings))
+    from classifiers.assessor import Assessor  # noqa: PLC0415
+    from classifiers.detectors import default_detectors  # noqa: PLC0415
+    from classifiers.embedded import EmbeddedModel  # noqa: PLC0415
+    from classifiers.language import LanguageIdentifier  # noqa: PLC0415
+
+    model = EmbeddedModel()
+    return Assessor(
+        model,
+        language=LanguageIdentifier(),
+        detectors=default_detectors(),
+        leak_thresholds=model.leak_thresholds,
+    )
 
 
 def _register(settings: Config) -> RegisterDetector | None:
@@ -616,6 +661,232 @@ def _progress(what: str, total: int) -> Iterator[Any]:
         yield lambda done: progress.update(task, completed=done)
 
 
+# -- judging ---------------------------------------------------------------------------------------
+
+
+@app.command()
+def review(
+    config: ConfigOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many, newest first.")] = 20,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also those that were escalated.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON Lines.")] = False,
+) -> None:
+    """List posts that may be leaks, woke nobody, and wait for a person's judgement.
+
+    Excerpts are masked, and nothing about authors is shown. Judge one with: merkwacht feedback.
+    """
+    from monitor.commands import reviewing  # noqa: PLC0415
+
+    _set_utf8()
+    with _explained():
+        settings = _load(config)[1]
+        store = _open_store(settings, migrate=False)
+        shown, total = reviewing.show_waiting(
+            store,
+            sys.stdout,
+            language=settings.language,
+            timezone=settings.timezone,
+            limit=limit,
+            escalated=everything,
+            as_json=as_json,
+        )
+        store.close()
+    if not total:
+        _say("Nothing waits for a judgement.")
+        return
+    _say(f"{shown} of {total} shown. Judge one: merkwacht feedback ID leak|no-leak")
+
+
+@app.command()
+def feedback(  # noqa: PLR0917 - the options of the command
+    mention: Annotated[
+        int | None,
+        typer.Argument(metavar="[ID]", help="Number of the mention.", show_default=False),
+    ] = None,
+    verdict: Annotated[
+        LeakVerdict | None, typer.Argument(help="What it is.", show_default=False)
+    ] = None,
+    category: Annotated[
+        RegisteredCategory | None, typer.Option(help="Of which category the leak is.")
+    ] = None,
+    sentiment: Annotated[
+        Sentiments | None, typer.Option(help="How it speaks of the brand.")
+    ] = None,
+    abuse: Annotated[Abuses | None, typer.Option(help="Whether it insults or threatens.")] = None,
+    note: Annotated[str, typer.Option(help="A word on why.")] = "",
+    who: Annotated[
+        str, typer.Option("--by", help="Who says so.", show_default="the user", envvar="USER")
+    ] = "somebody",
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Take the judgement back: it counts as not judged.")
+    ] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Say whether a mention is a leak. It is remembered, and moves no threshold by itself.
+
+    Example: merkwacht feedback 4711 no-leak --sentiment negative --note "old press release"
+
+    Without ID it reads JSON Lines from standard input: {"id": 4711, "verdict": "leak"}, with
+    "category", "sentiment", "abuse", "note" and "by" where known; "undo" takes one back.
+    """
+    from monitor.app import utc_now  # noqa: PLC0415
+    from monitor.commands import reviewing  # noqa: PLC0415
+
+    if mention is None:
+        if sys.stdin.isatty():
+            _fail(
+                "say which: merkwacht feedback ID leak|no-leak (ids: merkwacht review)", EXIT_USAGE
+            )
+        _feedback_from_stdin(config, who)
+        return
+    if undo == (verdict is not None):
+        _fail("say either leak, no-leak or --undo", EXIT_USAGE)
+    try:
+        word = reviewing.judgement(
+            mention,
+            verdict.value if verdict else reviewing.UNDO,
+            by=who,
+            now=utc_now(),
+            category=category.value if category else None,
+            sentiment=sentiment.value if sentiment else None,
+            abuse=abuse.value if abuse else None,
+            note=note,
+        )
+    except ValueError as error:
+        _fail(str(error), EXIT_USAGE)
+    with _explained():
+        store = _open_store(_load(config)[1], migrate=False)
+        try:
+            told = reviewing.judge_one(store, word)
+        except LookupError as error:
+            _fail(str(error), EXIT_FAILURES)
+        finally:
+            store.close()
+    _say(told)
+
+
+def _feedback_from_stdin(config: Path | None, who: str) -> None:
+    from monitor.app import utc_now  # noqa: PLC0415
+    from monitor.commands import reviewing  # noqa: PLC0415
+
+    _set_utf8()
+    with _explained():
+        store = _open_store(_load(config)[1], migrate=False)
+        kept, bad = reviewing.judge_many(store, sys.stdin, sys.stderr, by=who, now=utc_now())
+        store.close()
+    _say(f"{kept} judgements kept, {bad} lines refused")
+    if bad:
+        raise typer.Exit(EXIT_FAILURES)
+
+
+@app.command()
+def evaluate(  # noqa: PLR0917 - the options of the command
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE.jsonl]",
+            help="Labelled posts. Default: the mentions that you judged.",
+            show_default=False,
+        ),
+    ] = None,
+    style: Annotated[PageFormat, typer.Option("--format", help="Format.")] = PageFormat.TABLE,
+    stored: Annotated[
+        bool,
+        typer.Option(
+            "--stored", help="Measure the assessments as they were judged, not today's classifiers."
+        ),
+    ] = False,
+    since: Annotated[
+        str | None, typer.Option(help="First moment of publication, as 2026-11-09.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="First moment that is left out.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Measure the classifiers on posts that people have judged. Nothing is changed by it.
+
+    Without FILE on the mentions that were judged with merkwacht feedback; with FILE on lines of
+    {"text": …, "lang"?, "escalate"?, "category"?, "sentiment"?, "abuse"?}, for which no
+    configuration is needed.
+    """
+    from monitor.commands import evaluating  # noqa: PLC0415
+
+    _set_utf8()
+    if file is not None and (stored or since or until):
+        _fail("--stored, --since and --until are for judged mentions, not for a file", EXIT_USAGE)
+    if file is not None and not file.is_file():
+        what = "not a regular file" if file.exists() else "no such file"
+        _fail(f"{file}: {what}", EXIT_USAGE)
+    bad = 0
+    with _explained():
+        if file is None:
+            report = _evaluate_mentions(config, since, until, stored=stored)
+        else:
+            report, bad = _evaluate_file(file, config)
+    if style is PageFormat.JSON:
+        sys.stdout.write(json.dumps(evaluating.as_json(report)) + "\n")
+    else:
+        from monitor.commands.figures import page  # noqa: PLC0415
+
+        sys.stdout.write(page(report))
+    if bad:
+        _say(f"{bad} lines could not be read")
+        raise typer.Exit(EXIT_FAILURES)
+
+
+def _evaluate_mentions(
+    config: Path | None, since: str | None, until: str | None, *, stored: bool
+) -> Report:
+    from monitor.commands import evaluating  # noqa: PLC0415
+
+    settings = _load(config)[1]
+    begin, end = _moment(since, "--since", settings), _moment(until, "--until", settings)
+    store = _open_store(settings, migrate=False)
+    judged = evaluating.judged_cases(store, begin, end)
+    store.close()
+    classifier = _classifier(settings)
+    if stored:
+        answers = [evaluating.Answer(case, said) for case, said in judged if said is not None]
+    else:
+        with _progress("classifying", len(judged)) as bar:
+            cases = [case for case, _ in judged]
+            answers = list(evaluating.classified(cases, classifier, bar))
+    return evaluating.measure(
+        answers,
+        version="the assessments that were judged" if stored else classifier.version,
+        thresholds=classifier.leak_thresholds,
+        points=_points(settings),
+        selected=True,
+    )
+
+
+def _evaluate_file(file: Path, config: Path | None) -> tuple[Report, int]:
+    from monitor.commands import evaluating  # noqa: PLC0415
+
+    with _progress("reading", file.stat().st_size) as bar:
+        cases, bad = evaluating.read_cases(file, sys.stderr, bar)
+    settings = _load(config)[1] if config is not None else None
+    classifier = _classifier(settings)
+    with _progress("classifying", len(cases)) as bar:
+        answers = list(evaluating.classified(cases, classifier, bar))
+    report = evaluating.measure(
+        answers,
+        version=classifier.version,
+        thresholds=classifier.leak_thresholds,
+        points=_points(settings),
+        selected=False,
+    )
+    return report, bad
+
+
+def _points(settings: Config | None) -> dict[str, LeakThresholds]:
+    from classifiers.embedded import EmbeddedModel  # noqa: PLC0415
+
+    model = EmbeddedModel(settings.classifiers.model if settings else None)
+    return {name: point.thresholds for name, point in model.operating_points.items()}
+
+
 # -- incidents -------------------------------------------------------------------------------------
 
 
@@ -646,7 +917,9 @@ def incidents_show(
     with _explained():
         settings = _load(config)[1]
         store = _open_store(settings, migrate=False)
-        found = incidents.show_one(store, sys.stdout, settings.timezone, incident)
+        found = incidents.show_one(
+            store, sys.stdout, settings.timezone, incident, language=settings.language
+        )
         store.close()
     if not found:
         _fail(f"there is no incident {incident}", EXIT_FAILURES)

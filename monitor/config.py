@@ -327,7 +327,11 @@ def parse(text: str, file: Path, *, secrets: bool = True) -> Config:
         SECRET_PLACES.reset(places)
     problems += _name_problems(data)
     if config is not None and not problems:
-        problems += [*_address_problems(config), *_search_problems(config)]
+        problems += [
+            *_address_problems(config),
+            *_search_problems(config),
+            *_threshold_problems(config.classifiers),
+        ]
     if problems or config is None:
         raise ConfigError(file, problems)
     return config.model_copy(update={"store": _anchored(config.store, file)})
@@ -419,11 +423,11 @@ def _path(location: Sequence[str | int]) -> tuple[str, list[str]]:
 _TABLES: dict[str, type[BaseModel]] = {
     "store": StoreOptions,
     "classifiers": ClassifierOptions,
+    "classifiers.second_opinion": SecondOpinionOptions,
     "network": NetworkOptions,
     "http": HttpOptions,
     "log": LogOptions,
     "brands": BrandOptions,
-    "classifiers.second_opinion": SecondOpinionOptions,
     "receivers": ReceiverOptions,
     "routes": RouteOptions,
 }
@@ -481,6 +485,31 @@ def _address_problems(config: Config) -> list[Problem]:
             if what is not None:
                 problems.append(Problem(f"receivers[{number}].channels[{place}].to", what))
     return problems
+
+
+def _threshold_problems(options: ClassifierOptions) -> list[Problem]:
+    """A review band that would begin above the one that wakes people."""
+    review, escalate = options.review_threshold, options.leak_threshold
+    if review is None:
+        return []
+    whose = "leak_threshold"
+    if escalate is None:
+        # Imported here: only who gives one number and not the other needs the model's.
+        from classifiers.embedded import EmbeddedModel, ModelError  # noqa: PLC0415
+
+        try:
+            points = EmbeddedModel(options.model).operating_points
+        except ModelError:
+            return []  # told, and better, by whatever needs the model
+        escalate = points[options.leak_sensitivity].thresholds.escalate
+        whose = f"the leak_threshold that {options.leak_sensitivity} stands for"
+    if review <= escalate:
+        return []
+    what = (
+        f"{review} is above {whose} ({escalate}): a post is put up for review before it wakes "
+        f"anybody; choose at most {escalate}, or a higher leak_threshold"
+    )
+    return [Problem("classifiers.review_threshold", what)]
 
 
 def _search_problems(config: Config) -> list[Problem]:

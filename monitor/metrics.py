@@ -81,6 +81,18 @@ class Metrics:
             ["brand", "sentiment"],
             registry=registry,
         )
+        self.leak_verdicts = Counter(
+            "merkwacht_leak_verdicts",
+            "Mentions assessed, by what is to be done about a leak in them.",
+            ["brand", "band"],
+            registry=registry,
+        )
+        self.review_waiting = Gauge(
+            "merkwacht_review_waiting_mentions",
+            "Mentions in the band of review that nobody has judged.",
+            ["brand"],
+            registry=registry,
+        )
         self.assess_failures = Counter(
             "merkwacht_assess_failures",
             "Mentions that could not be assessed, even alone.",
@@ -92,18 +104,6 @@ class Metrics:
             buckets=_WORK,
             registry=registry,
         )
-        self.queue = Gauge(
-            "merkwacht_assess_queue_mentions",
-            "Mentions that wait for an assessment.",
-            registry=registry,
-        )
-        self.latency = Histogram(
-            "merkwacht_mention_latency_seconds",
-            "From publication of a mention to its assessment.",
-            buckets=_LATENCY,
-            registry=registry,
-        )
-        # alerting
         self.opinions_asked = Counter(
             "merkwacht_second_opinions_asked",
             "Questions sent about doubtful leaks.",
@@ -126,6 +126,18 @@ class Metrics:
             buckets=_WORK,
             registry=registry,
         )
+        self.queue = Gauge(
+            "merkwacht_assess_queue_mentions",
+            "Mentions that wait for an assessment.",
+            registry=registry,
+        )
+        self.latency = Histogram(
+            "merkwacht_mention_latency_seconds",
+            "From publication of a mention to its assessment.",
+            buckets=_LATENCY,
+            registry=registry,
+        )
+        # alerting
         self.signals = Counter(
             "merkwacht_signals", "Signals found.", ["brand", "kind"], registry=registry
         )
@@ -215,6 +227,8 @@ class Metrics:
                 self.deliveries.labels(channel, outcome)
         for step in steps:
             self.step_failures.labels(step)
+        for why in (*Unanswered, ERROR):
+            self.opinion_failures.labels(why)
         for outcome in (OK, "refused"):
             self.reloads.labels(outcome)
 
@@ -227,11 +241,12 @@ class Metrics:
         self.source_failures.labels(source)
 
     def _expect_brand(self, brand: str) -> None:
-        for why in (*Unanswered, ERROR):
-            self.opinion_failures.labels(why)
         self.posts_matched.labels(brand)
         self.mentions_stored.labels(brand)
         for sentiment in SentimentLabel:
             self.assessed.labels(brand, sentiment.value)
+        for band in LeakBand:
+            self.leak_verdicts.labels(brand, band.value)
+        self.review_waiting.labels(brand)
         for kind in SignalKind:
             self.signals.labels(brand, kind.value)

@@ -39,6 +39,8 @@ class TendStep:
         self._retention = retention
         self._metrics = metrics
         self._now = now
+        self._waited: set[str] = set()
+        """Brands that had something to review: their figure goes back to 0."""
         self._log = logger("tend")
 
     def run(self) -> tuple[int, list[Announcement]]:
@@ -102,12 +104,16 @@ class TendStep:
             dead = len(unit.outbox.dead())
             burning = unit.incidents.open_by_kind()
             queue = unit.mentions.queue_length()
+            unjudged = unit.feedback.count_waiting()
         self._metrics.outbox.set(waiting)
         self._metrics.outbox_oldest.set(
             0 if oldest is None else max((now - oldest).total_seconds(), 0)
         )
         self._metrics.dead_letters.set(dead)
         self._metrics.queue.set(queue)
+        self._waited |= unjudged.keys()
+        for brand in self._waited:
+            self._metrics.review_waiting.labels(brand).set(unjudged.get(brand, 0))
         for kind, count in burning.items():
             self._metrics.incidents_burning.labels(kind.value).set(count)
         size = self._store.path.stat().st_size if self._store.path.exists() else 0

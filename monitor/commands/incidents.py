@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from alerts.base import Event, Incident
+from classifiers.base import LeakBand
+from classifiers.explain import explain
 from classifiers.masking import excerpt
 from monitor.announcing import Announcer, Rulebook
 from monitor.app import build_brand
@@ -46,8 +48,13 @@ def show_list(store: Store, sink: TextIO, timezone: str, *, limit: int, as_json:
     Console(file=sink, highlight=False, markup=False).print(table if found else "No incidents yet.")
 
 
-def show_one(store: Store, sink: TextIO, timezone: str, number: int) -> bool:
-    """Write all there is about one incident; False when there is none of that number."""
+def show_one(
+    store: Store, sink: TextIO, timezone: str, number: int, *, language: str = "en"
+) -> bool:
+    """Write all there is about one incident; False when there is none of that number.
+
+    ``language`` (``nl`` or ``en``) is that of the sentences that say why a post counts as a leak.
+    """
     zone = ZoneInfo(timezone)
     with store.read() as unit:
         incident = unit.incidents.get(number)
@@ -77,6 +84,8 @@ def show_one(store: Store, sink: TextIO, timezone: str, number: int) -> bool:
         lines.append(
             f"  {_when(mention.post.published_at, zone)}  {mention.post.platform}  {shown}"
         )
+        if assessment and assessment.leak.band is not LeakBand.LOW:
+            lines.append(f"    mention {mention.id}: {explain(assessment.leak, language)}")
         if mention.post.url:
             lines.append(f"    {mention.post.url}")
     lines += ["", "History"]

@@ -66,9 +66,18 @@ def _parse(number: int, line: str) -> Line:
 
 
 def classify(
-    source: TextIO, sink: TextIO, errors: TextIO, classifier: Classifier, *, plain: bool
+    source: TextIO,
+    sink: TextIO,
+    errors: TextIO,
+    classifier: Classifier,
+    *,
+    plain: bool,
+    language: str = "en",
 ) -> int:
-    """Write one assessment a line, in input order. Returns 1 when there were bad lines, else 0."""
+    """Write one assessment a line, in input order. Returns 1 when there were bad lines, else 0.
+
+    ``language`` (``nl`` or ``en``) is that of the sentence that says why.
+    """
     status = 0
     batch: list[Line] = []
     for line in read_lines(source, errors, plain=plain):
@@ -77,16 +86,16 @@ def classify(
             continue
         batch.append(line)
         if len(batch) == BATCH:
-            _classify(batch, sink, classifier)
+            _classify(batch, sink, classifier, language)
             batch.clear()
-    _classify(batch, sink, classifier)
+    _classify(batch, sink, classifier, language)
     return status
 
 
-def _classify(batch: Sequence[Line], sink: TextIO, classifier: Classifier) -> None:
+def _classify(batch: Sequence[Line], sink: TextIO, classifier: Classifier, language: str) -> None:
     opinions = classifier.classify([Text(line.text, line.language) for line in batch])
     sink.writelines(
-        json.dumps(to_contract(opinion, line.id), ensure_ascii=False) + "\n"
+        json.dumps(to_contract(opinion, line.id, language=language), ensure_ascii=False) + "\n"
         for line, opinion in zip(batch, opinions, strict=True)
     )
     sink.flush()

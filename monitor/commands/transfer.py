@@ -43,6 +43,8 @@ COLUMNS = (
     "leak_category",
     "abuse",
     "abuse_score",
+    "leak_band",
+    "leak_likely",
 )
 
 
@@ -197,6 +199,8 @@ def _flat(mention: Mention, assessment: Assessment | None) -> dict[str, Any]:
             "leak_category": assessment.leak.category.value,
             "abuse": assessment.abuse.label.value,
             "abuse_score": round(assessment.abuse.score, 4),
+            "leak_band": assessment.leak.band.value,
+            "leak_likely": assessment.leak.likely.value,
         }
     return value
 

@@ -117,7 +117,15 @@ def test_classify_writes_one_object_a_line_in_order() -> None:
     assert first["language"] == "nl"
     assert set(first["sentiment"]["scores"]) == {"negative", "neutral", "positive"}
     assert abs(sum(first["sentiment"]["scores"].values()) - 1) < 0.01
-    assert set(first["leak"]) == {"escalate", "score", "category", "findings"}
+    assert set(first["leak"]) == {
+        "escalate",
+        "band",
+        "score",
+        "category",
+        "likely",
+        "why",
+        "findings",
+    }
     assert set(first["abuse"]) == {"label", "score"}
     assert first["sentiment"]["label"] == "positive"
     assert answers[1]["sentiment"]["label"] == "negative"
