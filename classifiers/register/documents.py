@@ -12,7 +12,8 @@ from classifiers.register.words import Word, words_of
 
 LEAST_WORDS: Final = 12
 """A document of fewer words cannot be told from chance: its names belong in a list."""
-MOST_WORDS: Final = 2_000_000
+MOST_CHARACTERS: Final = 5_000_000
+"""Some two thousand pages."""
 
 SECTION_WORDS: Final = 400
 _OVERLAP: Final = 20
@@ -45,15 +46,15 @@ def document(
     Raises:
         RegistrationError: it has too few words, or too many.
     """
+    if len(text) > MOST_CHARACTERS:
+        raise RegistrationError(
+            f"{len(text):,} characters; at most {MOST_CHARACTERS:,} go into one document: split it"
+        )
     words = words_of(text)
     if len(words) < LEAST_WORDS:
         raise RegistrationError(
             f"{len(words)} words; a document needs {LEAST_WORDS} at least. "
             "Names and numbers belong in a list (--list)"
-        )
-    if len(words) > MOST_WORDS:
-        raise RegistrationError(
-            f"{len(words):,} words; at most {MOST_WORDS:,} go into one document: split it"
         )
     sections: list[list[int]] = []
     for start, part in _sections(words):

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from classifiers.base import Confidence
 from classifiers.register.boilerplate import boilerplate
 from classifiers.register.entries import Entries, windows_of
-from classifiers.register.fingerprints import SCHEME, Fingerprints
+from classifiers.register.fingerprints import SCHEME, Fingerprints, Shingle
 from classifiers.register.items import Hit, Item, ItemKind, unpack_sections
 from classifiers.register.words import Word, words_of
 
@@ -47,12 +47,13 @@ _PLENTY: Final = 2
 """Unrelated documents that may share a passage without doubt about it."""
 _COMMON: Final = 8
 """What stands in so many unrelated documents is no secret."""
+_PUBLIC_WORDS: Final = 5
+"""Words in a row that make a passage public, and not a chance likeness."""
 _MOST_OWNERS: Final = 64
 """Sections that are looked at for one hash: versions of one document may be many."""
 
 _VERSION: Final = 0.5
 """Part of the passages of one document that another has, if they are versions of one."""
-_SAME: Final = 0.98
 
 _OWNER_BITS: Final = 24
 MOST_SECTIONS: Final = 1 << _OWNER_BITS
@@ -146,7 +147,7 @@ class Index:
         best: tuple[float, str] | None = None
         for other, count in shared.items():
             own, theirs = count / len(secret), count / other.entries
-            if own >= _SAME and abs(other.entries - item.entries) <= (1 - _SAME) * item.entries:
+            if count == len(secret) and other.entries == item.entries:
                 return Relatives(same=other.label)
             if max(own, theirs) >= _VERSION and (best is None or best[0] < max(own, theirs)):
                 best = max(own, theirs), other.label
@@ -157,14 +158,13 @@ class Index:
         parts: list[_Hashes] = []
         for item, sections in documents:
             for section in sections[: MOST_SECTIONS - len(self._owners)]:
-                kept = section[~np.isin(section, self._public)]
-                parts.append((kept << np.uint64(_OWNER_BITS)) | np.uint64(len(self._owners)))
+                parts.append((section << np.uint64(_OWNER_BITS)) | np.uint64(len(self._owners)))
                 self._owners.append(_Owner(item, item.family))
         if not parts:
             return np.empty(0, np.uint64)
         postings = np.concatenate(parts)
         postings.sort()
-        return postings
+        return postings[~np.isin(postings >> np.uint64(_OWNER_BITS), self._public)]
 
     def _look_up(self, hashes: _Hashes, *, most: int) -> Iterator[tuple[int, list[int]]]:
         """Yield the place of each hash that is registered, and the sections that hold it."""
@@ -183,6 +183,7 @@ class Index:
         if not shingles:
             return
         hashes = np.fromiter((each.hash for each in shingles), np.uint64, len(shingles))
+        public = self._public_places(shingles, hashes)
         covered: dict[int, dict[int, float]] = defaultdict(dict)
         for place, owners in self._look_up(hashes, most=_MOST_OWNERS):
             families = len({self._owners[owner].family for owner in owners})
@@ -192,11 +193,20 @@ class Index:
             for owner in owners:
                 words_of_owner = covered[owner]
                 for each in shingles[place].places:
-                    words_of_owner[each] = max(weight, words_of_owner.get(each, 0.0))
+                    if each not in public:
+                        words_of_owner[each] = max(weight, words_of_owner.get(each, 0.0))
         found = [
             hit for owner, places in covered.items() for hit in self._runs(owner, places, words)
         ]
         yield from _surest(found)
+
+    def _public_places(self, shingles: Sequence[Shingle], hashes: _Hashes) -> set[int]:
+        """Return which words of a post stand in a passage that is public."""
+        places: set[int] = set()
+        for place in np.nonzero(np.isin(hashes, self._public))[0]:
+            places.update(shingles[int(place)].places)
+        runs = _together(sorted(places))
+        return {place for run in runs if len(run) >= _PUBLIC_WORDS for place in run}
 
     def _runs(self, owner: int, places: Mapping[int, float], words: Sequence[Word]) -> list[Hit]:
         """Return the passages of one section that a text holds; several of them add up."""
