@@ -89,7 +89,7 @@ class SecondOpinionOptions(Options):
     """Sent as bearer token, to that server only. Without one none is sent."""
     answer_format: Literal["json_schema", "json_object", "none"] = "json_schema"
     """How the server is told to answer in JSON: the surest way that it knows."""
-    max_tokens: int = Field(default=200, ge=60, le=4000)
+    max_output: int = Field(default=200, ge=60, le=4000)
     """Longest answer, in tokens."""
     timeout_seconds: float = Field(default=6.0, ge=0.5, le=20)
     """Seconds that one question may take."""
@@ -284,7 +284,7 @@ def payload(options: SecondOpinionOptions, content: str) -> dict[str, Any]:
             {"role": "user", "content": content},
         ],
         "temperature": 0,
-        "max_tokens": options.max_tokens,
+        "max_tokens": options.max_output,
         "n": 1,
         "stream": False,
     }

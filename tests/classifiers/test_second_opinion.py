@@ -125,7 +125,7 @@ def test_a_long_post_is_shortened() -> None:
 
 
 def test_the_server_is_asked_for_one_short_cool_answer() -> None:
-    with OpinionServer(says(verdict())) as server, asking(server, max_tokens=99) as opinion:
+    with OpinionServer(says(verdict())) as server, asking(server, max_output=99) as opinion:
         opinion.ask([Question("hallo")], everything)
     body = server.asked[0].body
     assert (body["temperature"], body["max_tokens"], body["n"], body["stream"]) == (0, 99, 1, False)

@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from alerts import CHANNELS
 from alerts.routes import ReceiverOptions, RouteOptions, Via
+from classifiers.second_opinion import SecondOpinionOptions
 from connectors import CONNECTORS
 from connectors.options import secret_fields
 from monitor import config
@@ -176,7 +177,7 @@ def _example_tables() -> dict[str, list[str]]:
     tables: dict[str, list[str]] = {"": []}
     name = ""
     for line in EXAMPLE.read_text().splitlines():
-        if found := re.fullmatch(r"\[+([a-z]+)\]+", line):
+        if found := re.fullmatch(r"\[+([a-z_.]+)\]+", line):
             name = found[1]
             tables.setdefault(name, [])
         elif found := re.fullmatch(r'kind = "(\w+)"', line):
@@ -190,6 +191,7 @@ def _models() -> list[tuple[str, type[BaseModel]]]:
     models: list[tuple[str, type[BaseModel]]] = [
         ("store", config.StoreOptions),
         ("classifiers", config.ClassifierOptions),
+        ("classifiers.second_opinion", SecondOpinionOptions),
         ("network", config.NetworkOptions),
         ("http", config.HttpOptions),
         ("log", config.LogOptions),
@@ -209,6 +211,7 @@ def _options() -> list[tuple[str, str, Any, bool]]:
         (table, field.alias or name, field.default, name in secret_fields(model))
         for table, model in _models()
         for name, field in model.model_fields.items()
+        if f"{table}.{name}" not in dict(_models())  # a table of its own
     ]
 
 
