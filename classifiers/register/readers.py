@@ -262,7 +262,7 @@ def _docx(path: Path) -> str:
         except PackageNotFoundError:
             raise ReadError("is damaged, or not what its name says") from None
         roots = [
-            getattr(part, "element", None) or parse_xml(part.blob)
+            part.element if hasattr(part, "element") else parse_xml(part.blob)
             for part in document.part.package.iter_parts()
             if part.content_type.endswith(_WITH_WORDS)
         ]
