@@ -26,7 +26,15 @@ from alerts.base import Event, Incident, Message, Reason, Sample, Severity, Sign
 from alerts.incidents import SPIKES, gravest
 from alerts.plain import one_line
 from alerts.words import Words, words
-from classifiers.base import Assessment, LeakCategory, SentimentLabel
+from classifiers.base import (
+    Assessment,
+    Confidence,
+    Finding,
+    Leak,
+    LeakBand,
+    LeakCategory,
+    SentimentLabel,
+)
 from connectors.base import Mention
 
 SAMPLES = 3
@@ -291,6 +299,8 @@ class _Scene:
         ]
 
     def _why(self) -> Iterator[tuple[str, str]]:
+        if sentence := self._verdict():
+            yield "verdict", sentence
         yield "rule", self.words.text(f"rule.{self.incident.kind.value}")
         yield from self._why_posts()
         yield from self._why_counts()
@@ -298,8 +308,6 @@ class _Scene:
 
     def _why_posts(self) -> Iterator[tuple[str, str]]:
         facts = self.facts
-        if "leak_score" in facts:
-            yield "category", self.words.name("category", self._category())
         score = _number(facts.get("leak_score", facts.get("abuse_score")))
         if score is not None:
             yield "certainty", self._certainty(score)
@@ -371,6 +379,23 @@ class _Scene:
             percent=self.words.percent(score),
         )
 
+    def _verdict(self) -> str:
+        """One sentence on why it counts as a leak; empty when that is not what it is about."""
+        # Imported here, as in `_sample`: detectors take long to load.
+        from classifiers.explain import explain  # noqa: PLC0415 - lazy
+
+        score = _number(self.facts.get("leak_score"))
+        if score is None:
+            return ""
+        findings = tuple(_finding(each) for each in _items(self.facts.get("findings")))
+        leak = Leak(
+            LeakBand.ESCALATE,
+            score,
+            LeakCategory(self._category()),
+            tuple(each for each in findings if each is not None),
+        )
+        return explain(leak, self.language)
+
     def _findings(self) -> str:
         """Each detector that fired, once, with its best confidence. Never what it found."""
         best: dict[str, str] = {}
@@ -390,6 +415,18 @@ class _Scene:
             )
             for name, confidence in list(best.items())[:_MANY_FINDINGS]
         )
+
+
+def _finding(fact: object) -> Finding | None:
+    """A finding as far as facts tell: never where in the text it is, so both offsets are 0."""
+    if not isinstance(fact, Mapping):
+        return None
+    try:
+        category = LeakCategory(str(fact.get("category")))
+        confidence = Confidence(str(fact.get("confidence")))
+    except ValueError:
+        return None
+    return Finding(one_line(str(fact.get("detector", "")), 40), category, 0, 0, confidence)
 
 
 def _samples(

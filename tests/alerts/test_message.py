@@ -71,7 +71,10 @@ def test_a_leak_says_what_why_since_when_and_what_to_do():
     )
     assert shown.since == NOON - minutes(7)
     why = dict(shown.why)
-    assert why["Soort lek"] == "persoonsgegevens"
+    assert next(iter(why)) == "Kort gezegd"
+    assert why["Kort gezegd"] == (
+        "Leest als gegevens van anderen uit onze administratie (97%), en toont een IBAN."
+    )
     assert why["Zekerheid"] == "vrijwel zeker (97%)"
     assert why["Herkend"] == "IBAN (grote zekerheid)"
     assert why["Gevonden op"] == "“Zonnehoek”"

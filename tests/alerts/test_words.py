@@ -69,7 +69,6 @@ def test_every_word_of_the_program_has_a_word_for_people(language):
     assert set(catalogue["title"]) == {each.value for each in SignalKind}
     assert set(catalogue["title"]["leak"]) == {each.value for each in LeakCategory}
     assert set(catalogue["reveals"]) == {each.value for each in LeakCategory}
-    assert set(catalogue["category"]) == {each.value for each in LeakCategory}
     assert set(catalogue["confidence"]) == {each.value for each in Confidence}
     assert set(catalogue["sentiment"]) == {each.value for each in SentimentLabel}
     assert set(catalogue["fault"]) == {each.value for each in SourceFault}
