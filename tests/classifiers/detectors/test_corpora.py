@@ -42,7 +42,7 @@ def test_secrets_of_the_gitleaks_samples_are_found_and_false_ones_pass(corpora):
     false = {row["text"] for row in samples if row["label"] == "not_secret"} - true
 
     assert share(shows_secret(text) for text in true) >= 0.97
-    assert share(not shows_secret(text) for text in false) >= 0.91
+    assert share(not shows_secret(text) for text in false) >= 0.94
 
 
 def test_dutch_identifiers_are_told_from_false_ones(corpora):
@@ -50,6 +50,8 @@ def test_dutch_identifiers_are_told_from_false_ones(corpora):
         "bsn": ("bsn", "BSN {}"),
         "iban_nl": ("iban", "{}"),
         "kvk": ("kvk", "KvK {}"),
+        "btw": ("btw", "btw {}"),
+        "phone_nl": ("phone", "bel {}"),
         "postcode": ("address", "{} 12"),
     }
     for row in rows(corpora, "leak_pii/nl_identifiers.jsonl"):

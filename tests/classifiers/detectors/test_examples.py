@@ -83,6 +83,20 @@ HOSTILE = {
     "underscores": "_" * 60_000,
     "zero width": "a\u200b" * 30_000,
     "data": "data: " * 10_000,
+    "kubernetes": "kind: secret data: " * 3_000,
+    "tell-tale words": "ww " * 20_000,
+    "names of secrets": "auth" * 15_000,
+    "codes": "code is 4471 " * 5_000,
+    "postcodes": "7391 AB 12 " * 5_500,
+    "links": "http://a.b?x=1&" * 4_000,
+    "escapes": "%41" * 20_000,
+    "entities": "&#97;" * 12_000,
+    "base64": "YWJj" * 15_000,
+    "emoji": "😀" * 60_000,
+    "mixed alphabets": "\u0430b" * 30_000,
+    "overrides": "\u202eabc" * 15_000,
+    "labels": "a.local " * 7_500,
+    "paths": "C:\\a\\" * 12_000,
 }
 
 
@@ -93,7 +107,7 @@ def test_a_hostile_text_costs_bounded_time(name):
     find_all(DETECTORS, HOSTILE[name])
 
     # 60,000 characters; a pattern with exponential or quadratic cost takes minutes.
-    assert time.process_time() - before < 8.0
+    assert time.process_time() - before < 4.0
 
 
 def test_the_version_of_the_rules_is_short_and_stable():
