@@ -87,6 +87,7 @@ def rules_version() -> str:
             *register.glob("*.py"),
             *register.glob("*.txt"),
             here.parent / "leaks.py",
+            here.parent / "lookalikes.py",
         ]
     ):
         digest.update(path.name.encode())

@@ -62,6 +62,8 @@ PUBLIC = [
     f"solliciteer nu via {MAIL}",
     f"RSVP to {MAIL}",
     f"Reserveren: {PHONE}",
+    "Ons kantoor: Keizersgracht 123, Amsterdam",
+    "Onze winkel is verhuisd naar Elzenkade 31",
 ]
 
 OTHER = [
@@ -94,7 +96,7 @@ OTHER = [
 
 
 def sure(text):
-    kinds = {"iban", "bsn", "payment-card", "email", "phone", "rijksregisternummer"}
+    kinds = {"address", "iban", "bsn", "payment-card", "email", "phone", "rijksregisternummer"}
     return [
         f.detector
         for f in find_all(DETECTORS, text)
