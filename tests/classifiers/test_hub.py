@@ -2,7 +2,10 @@
 
 import importlib.util
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -194,3 +197,92 @@ def test_a_missing_folder_is_no_hub_id(tmp_path: Path) -> None:
 def test_a_head_we_do_not_have_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="sentiment or abuse"):
         HubModel(TINY, "leak")  # type: ignore[arg-type]
+
+
+def test_a_text_without_readable_characters_is_neutral(tiny: HubModel) -> None:
+    for text in ("", " \n\x00", "\ud83d"):
+        (answer,) = tiny.predict([text])
+        assert answer.sentiment is not None
+        assert answer.sentiment[SentimentLabel.NEUTRAL] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("stars", "meant"),
+    [
+        (("1 star", "2 stars"), "negative positive"),
+        (("1 ster", "2 sterren", "3 sterren"), "negative neutral positive"),
+        (("4", "3", "2", "1"), "positive positive negative negative"),
+    ],
+)
+def test_stars_mean_what_they_mean_among_as_many(stars: tuple[str, ...], meant: str) -> None:
+    assert meanings("m", "sentiment", labels(*stars), None) == meant.split()
+
+
+@pytest.mark.parametrize("stars", [("1 star", "5 stars"), ("2 stars", "3 stars"), ("0", "1")])
+def test_stars_of_an_unknown_scale_are_asked_about(stars: tuple[str, ...]) -> None:
+    with pytest.raises(ModelError, match="sentiment_labels = "):
+        meanings("m", "sentiment", labels(*stars), None)
+
+
+def test_kinds_of_abuse_need_no_label_for_none_where_none_may_hold() -> None:
+    names = labels("toxic", "insult")
+    assert meanings("m", "abuse", names, None, independent=True) == ["abusive", "abusive"]
+    with pytest.raises(ModelError, match="nothing to choose from"):
+        meanings("m", "abuse", names, None)
+
+
+def test_a_model_that_gives_a_number_is_refused(variant: Callable[..., Path]) -> None:
+    with pytest.raises(ModelError, match="a number instead of labels"):
+        HubModel(variant(id2label={"0": "positive"}), "sentiment").predict(["goed"])
+
+
+def test_a_graph_of_another_model_is_told_at_once(variant: Callable[..., Path]) -> None:
+    stars = {str(number): f"{number + 1} stars" for number in range(5)}
+    with pytest.raises(ModelError, match="5 labels; do weights and config"):
+        HubModel(variant(id2label=stars), "sentiment").version  # noqa: B018 - loads it
+
+
+def test_code_that_comes_with_a_model_is_not_run(variant: Callable[..., Path]) -> None:
+    folder = variant(
+        model_type="of-its-own",
+        auto_map={
+            "AutoConfig": "evil.Config",
+            "AutoModelForSequenceClassification": "evil.Model",
+        },
+    )
+    mark = folder / "ran"
+    (folder / "evil.py").write_text(f"import pathlib\npathlib.Path({str(mark)!r}).touch()\n")
+    with pytest.raises(ModelError, match="not a model transformers can read"):
+        HubModel(folder, "sentiment").predict(["goed"])
+    assert not mark.exists()
+
+
+def test_offline_a_hub_id_says_what_to_copy_where(tmp_path: Path) -> None:
+    script = (
+        "from classifiers.hub import HubModel\n"
+        "from classifiers.embedded import ModelError\n"
+        "import sys\n"
+        "try:\n"
+        "    HubModel('merkwacht/no-such-model', 'sentiment').version\n"
+        "except ModelError as error:\n"
+        "    sys.exit(str(error))\n"
+    )
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    for word in (
+        "merkwacht/no-such-model",
+        "HF_HUB_OFFLINE is set",
+        "tokenizer",
+        "model.safetensors",
+    ):
+        assert word in done.stderr
+    assert "Traceback" not in done.stderr
