@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import docx
 import pytest
+from typer.testing import CliRunner
 
 from classifiers.assessor import Assessor
 from classifiers.base import LeakCategory, LeakThresholds, Text
 from classifiers.register.detector import RegisterDetector
+from classifiers.register.documents import document
 from classifiers.register.items import Item
+from monitor.cli import app
 from monitor.privacy import Pseudonyms, load_or_create
 from monitor.register import StoredRegister, fingerprints_of, open_detector
 from monitor.store import Store
@@ -23,8 +25,7 @@ from tests.classifiers.fakes import FakeLanguage, FakeModel
 from tests.classifiers.register.texts import MEMO, MINUTES, item
 from tests.monitor.make import NOON, fresh_store, new_mention, sql, write_locked
 
-MERKWACHT = [sys.executable, "-c", "from monitor.cli import main; main()"]
-ROOT = Path(__file__).parent.parent.parent
+VALID = Path(__file__).parent / "config" / "valid.toml"
 QUOTED = "De marge daarop is 38 procent en de leverancier, een kleine producent uit Oss, mag dat"
 IBAN = "NL20INGB0001234567"
 
@@ -40,25 +41,26 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def config(tmp_path: Path) -> Path:
     """A configuration whose database lies in the folder of the test."""
     file = tmp_path / "config.toml"
-    done = merkwacht("init", "--output", str(file), "--brand", "Zonnehoek", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
+    file.write_text(VALID.read_text() + f'[store]\npath = "{tmp_path}/merkwacht.db"\n')
     return file
 
 
-def merkwacht(*arguments: str, folder: Path, given: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if key != "MERKWACHT_CONFIG"}
-    environment["PYTHONPATH"] = str(ROOT)
-    return subprocess.run(
-        [*MERKWACHT, *arguments],
-        input=given,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        cwd=folder,
-        env=environment,
-        timeout=100,
-        check=False,
-    )
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def merkwacht(*arguments: str, folder: Path, given: str = "") -> Done:
+    """Run a command in this process: what is tested here starts no process of its own."""
+    with contextlib.chdir(folder):
+        result = CliRunner().invoke(
+            app, arguments, input=given, env={"MERKWACHT_CONFIG": None}, catch_exceptions=False
+        )
+    return Done(result.exit_code, result.stdout, result.stderr)
 
 
 # -- the shelf -------------------------------------------------------------------------------------
@@ -113,8 +115,6 @@ class Seconds:
 
 
 def registered(store: Store, pseudonyms: Pseudonyms, text: str, label: str) -> Item:
-    from classifiers.register.documents import document
-
     prints = document(text, label, LeakCategory.PRODUCT, fingerprints_of(pseudonyms))
     with store.write() as unit:
         return unit.register.add(prints, NOON)
