@@ -14,12 +14,13 @@ import hashlib
 import json
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,12 @@ _OVERLAP = 16
 _KEPT_CHARACTERS = 8000
 """Of a very long text, this much of its start and of its end is read at all."""
 
+REMEMBERED = 4096
+"""Opinions kept for when the same text comes again: shares, quotations, slogans."""
+
 _Label = TypeVar("_Label", bound=StrEnum)
+_Value = TypeVar("_Value")
+_Ids = tuple[int, ...]
 _Floats = npt.NDArray[np.float64]
 
 
@@ -63,6 +69,50 @@ class OperatingPoint:
     """Share of leaks that wake the team, 0..1."""
     recall_with_review: float
     """Share of leaks that wake the team or come up for review, 0..1."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheInfo:
+    """How often opinions were known already."""
+
+    hits: int
+    misses: int
+    size: int
+    capacity: int
+
+
+class _Cache(Generic[_Value]):
+    """The latest values by key; the one that was not asked for longest goes first. Thread-safe.
+
+    Keys are digests: no text is kept beyond the batch that it came in.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._values: OrderedDict[bytes, _Value] = OrderedDict()
+        self._hits = self._misses = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: bytes) -> _Value | None:
+        with self._lock:
+            value = self._values.get(key)
+            if value is None:
+                self._misses += 1
+            else:
+                self._hits += 1
+                self._values.move_to_end(key)
+            return value
+
+    def put(self, key: bytes, value: _Value) -> None:
+        with self._lock:
+            self._values[key] = value
+            self._values.move_to_end(key)
+            while len(self._values) > self._capacity:
+                self._values.popitem(last=False)
+
+    def info(self) -> CacheInfo:
+        with self._lock:
+            return CacheInfo(self._hits, self._misses, len(self._values), self._capacity)
 
 
 class ModelError(Exception):
@@ -93,6 +143,8 @@ class EmbeddedModel:
         max_tokens: length of one look at a text, in pieces of the vocabulary; longer texts are
             read through up to sixteen overlapping windows, twelve from the start and four at the
             end, so short (48 of 128) that a leak in one sentence is not drowned by the next.
+        remembered: how many opinions about texts, and as many about windows of long texts, are kept
+            for when the same comes again; 0 keeps none. By digest: the texts themselves are not kept.
 
     The weights are loaded at the first prediction. Safe to use from several threads.
 
@@ -101,7 +153,12 @@ class EmbeddedModel:
     """
 
     def __init__(
-        self, folder: Path | None = None, *, threads: int = 2, max_tokens: int = 128
+        self,
+        folder: Path | None = None,
+        *,
+        threads: int = 2,
+        max_tokens: int = 128,
+        remembered: int = REMEMBERED,
     ) -> None:
         if threads < 1 or not 4 * _OVERLAP < max_tokens <= 512:  # noqa: PLR2004 - positions
             raise ValueError(f"threads >= 1 and {4 * _OVERLAP} < max_tokens <= 512, please")
@@ -111,6 +168,8 @@ class EmbeddedModel:
         self._max_tokens = max_tokens
         self._engine: _Engine | None = None
         self._loading = threading.Lock()
+        self._known: _Cache[Prediction] = _Cache(remembered)
+        self._known_windows: _Cache[_Window] = _Cache(remembered)
 
     @property
     def version(self) -> str:
@@ -128,27 +187,55 @@ class EmbeddedModel:
         return self._config.operating_points[DEFAULT_POINT].thresholds
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """Predict for each text, in order. Equal texts are computed once.
+        """Predict for each text, in order. Equal texts are computed once, also across calls.
 
         Raises:
             ModelError: at the first call, when weights or vocabulary cannot be loaded.
         """
         engine = self._load()
         prepared = [prepare(_ends(text)) for text in texts]
-        windows = {text: engine.windows(text) for text in dict.fromkeys(prepared)}
-        looks = list(dict.fromkeys(ids for parts in windows.values() for ids in parts))
+        keys = {text: _digest(text.encode()) for text in prepared}
+        answers: dict[str, Prediction] = {}
+        for text, key in keys.items():
+            if (known := self._known.get(key)) is not None:
+                answers[text] = known
+        windows = {text: engine.windows(text) for text in keys if text not in answers}
+        opinion_of = self._looks(engine, list(windows.values()))
+        for text, parts in windows.items():
+            answers[text] = _joined([opinion_of[ids] for ids in parts])
+            self._known.put(keys[text], answers[text])
+        return [answers[text] for text in prepared]
+
+    def cache_info(self) -> tuple[CacheInfo, CacheInfo]:
+        """How often whole texts, and windows of long texts, were known already."""
+        return self._known.info(), self._known_windows.info()
+
+    def _looks(self, engine: _Engine, texts: Sequence[Sequence[_Ids]]) -> Mapping[_Ids, _Window]:
+        """The opinion about each window of some texts; what is new is computed.
+
+        Windows are remembered where there are several: a whole text is remembered as such.
+        """
+        keys = {
+            ids: _digest(np.array(ids).tobytes())
+            for parts in texts
+            if len(parts) > 1
+            for ids in parts
+        }
+        found = {ids: known for ids, key in keys.items() if (known := self._known_windows.get(key))}
         # Long ones first: the threads then end at about the same time.
-        looks.sort(key=len, reverse=True)
-        if self._threads == 1 or len(looks) == 1:
-            opinions = [engine.look(ids) for ids in looks]
+        fresh = sorted(
+            {ids for parts in texts for ids in parts} - set(found), key=len, reverse=True
+        )
+        if self._threads == 1 or len(fresh) == 1:
+            opinions = [engine.look(ids) for ids in fresh]
         else:
             with ThreadPoolExecutor(self._threads, "merkwacht-model") as pool:
-                opinions = list(pool.map(engine.look, looks))
-        opinion_of = dict(zip(looks, opinions, strict=True))
-        answers = {
-            text: _joined([opinion_of[ids] for ids in parts]) for text, parts in windows.items()
-        }
-        return [answers[text] for text in prepared]
+                opinions = list(pool.map(engine.look, fresh))
+        for ids, opinion in zip(fresh, opinions, strict=True):
+            found[ids] = opinion
+            if ids in keys:
+                self._known_windows.put(keys[ids], opinion)
+        return found
 
     def _load(self) -> _Engine:
         with self._loading:
@@ -196,7 +283,7 @@ class _Engine:
         self._biases = config.biases
         self._size = max_tokens
 
-    def windows(self, text: str) -> list[tuple[int, ...]]:
+    def windows(self, text: str) -> list[_Ids]:
         """The ids of each look at ``text``; none at all for an empty text."""
         if not text:
             return []
@@ -210,7 +297,7 @@ class _Engine:
             starts = starts[:_HEAD_WINDOWS] + starts[-_TAIL_WINDOWS:]
         return [(first, *content[start : start + width], last) for start in starts]
 
-    def look(self, ids: tuple[int, ...]) -> _Window:
+    def look(self, ids: _Ids) -> _Window:
         """Run the graph on one window."""
         array = np.array([ids], dtype=np.int64)
         names = ["sentiment", "leak", "category", "abuse"]
@@ -263,6 +350,10 @@ _NOTHING_SAID = Prediction(
 
 def _labelled(labels: type[_Label], values: _Floats) -> dict[_Label, float]:
     return dict(zip(labels, values.tolist(), strict=True))
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def _softmax(logits: _Floats) -> _Floats:
