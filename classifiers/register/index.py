@@ -55,6 +55,9 @@ _MOST_OWNERS: Final = 64
 _VERSION: Final = 0.5
 """Part of the passages of one document that another has, if they are versions of one."""
 
+_MOST_RELATIVES: Final = 4096
+"""Sections that are looked at for one hash when versions are looked for."""
+
 _OWNER_BITS: Final = 24
 MOST_SECTIONS: Final = 1 << _OWNER_BITS
 
@@ -141,7 +144,7 @@ class Index:
         if not len(secret):
             return Relatives(public=True)
         shared: dict[Item, int] = defaultdict(int)
-        for _, owners in self._look_up(secret, most=MOST_SECTIONS):
+        for _, owners in self._look_up(secret, most=_MOST_RELATIVES):
             for owner in {self._owners[owner].item for owner in owners}:
                 shared[owner] += 1
         best: tuple[float, str] | None = None
@@ -168,13 +171,15 @@ class Index:
 
     def _look_up(self, hashes: _Hashes, *, most: int) -> Iterator[tuple[int, list[int]]]:
         """Yield the place of each hash that is registered, and the sections that hold it."""
-        shift = np.uint64(_OWNER_BITS)
-        first = np.searchsorted(self._postings, hashes << shift)
-        last = np.searchsorted(self._postings, (hashes + np.uint64(1)) << shift)
-        for place in np.nonzero(last > first)[0]:
-            end = min(int(last[place]), int(first[place]) + most)
-            owners = self._postings[first[place] : end] & np.uint64(MOST_SECTIONS - 1)
-            yield int(place), [int(owner) for owner in owners]
+        postings = self._postings
+        if not len(postings):
+            return
+        first = np.searchsorted(postings, hashes << np.uint64(_OWNER_BITS))
+        met = postings[np.minimum(first, len(postings) - 1)] >> np.uint64(_OWNER_BITS) == hashes
+        for place in np.nonzero(met)[0]:
+            some = postings[first[place] : first[place] + most]
+            mine = some[some >> np.uint64(_OWNER_BITS) == hashes[place]]
+            yield int(place), [int(owner) for owner in mine & np.uint64(MOST_SECTIONS - 1)]
 
     def _documents(self, words: Sequence[Word]) -> Iterator[Hit]:
         if not len(self._postings):
@@ -203,7 +208,9 @@ class Index:
     def _public_places(self, shingles: Sequence[Shingle], hashes: _Hashes) -> set[int]:
         """Return which words of a post stand in a passage that is public."""
         places: set[int] = set()
-        for place in np.nonzero(np.isin(hashes, self._public))[0]:
+        nearest = np.searchsorted(self._public, hashes)
+        met = self._public[np.minimum(nearest, len(self._public) - 1)] == hashes
+        for place in np.nonzero(met)[0]:
             places.update(shingles[int(place)].places)
         runs = _together(sorted(places))
         return {place for run in runs if len(run) >= _PUBLIC_WORDS for place in run}
