@@ -225,7 +225,9 @@ def figures(
         result += _leak_figures("leaks held out", held_out, usual, real)
         leaks = held_out.scores[held_out.truth]
         measured = {n: operating_point(limits, leaks, real) for n, limits in points.items()}
-    result += _leak_figures("leaks-dev", _leaks_dev(verdicts, own, usual), usual, real)
+    for name in ("leaks-dev", "leaks-other"):
+        found = _labelled_leaks(verdicts, own / f"{name}.jsonl", usual)
+        result += _leak_figures(name, found, usual, real)
     for place, judged in ordinary.items():
         scores = np.array([leak.score for leak in judged])
         cost = operating_point(usual, scores, scores)
@@ -256,8 +258,8 @@ def _known(
     )
 
 
-def _leaks_dev(verdicts: Verdicts, own: Path, usual: LeakThresholds) -> Leaks:
-    posts = list(rows(own / "leaks-dev.jsonl"))
+def _labelled_leaks(verdicts: Verdicts, path: Path, usual: LeakThresholds) -> Leaks:
+    posts = list(rows(path))
     texts = [row["text"] for row in posts]
     answers = verdicts.predict(texts)
     return Leaks(
