@@ -143,7 +143,8 @@ post (`classifiers/training/variations.py`).
 {data}
 
 Never trained on: `leaks-dev`, `leaks-other` (another author, who knew nothing but the guide) and the
-demonstration week of this project, HateCheck, Dutch television lines. No text of a public corpus is part of this folder.
+demonstration week of this project, HateCheck, Dutch television lines. No text of a public corpus is
+part of this folder.
 The weights come from public posts under the terms in the table, some of them for
 research: for a use that those terms exclude, train without the set concerned.
 
