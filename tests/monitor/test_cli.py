@@ -236,6 +236,7 @@ def test_what_is_imported_is_exported_once(tmp_path: Path) -> None:
     done = merkwacht("export", "--since", "2026-11-09T01:30", "--format", "csv", folder=tmp_path)
     (row,) = csv.DictReader(io.StringIO(done.stdout))
     assert row["text"] == "'=ACME() in een cel"
+    assert (row["leak_band"], row["leak_likely"]) == ("low", "none")
 
     (tmp_path / "kept.parquet").write_text("mine")
     done = merkwacht("export", "--output", "nowhere/x.csv", folder=tmp_path)

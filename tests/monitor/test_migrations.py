@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from importlib import resources
@@ -11,10 +12,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlmodel import SQLModel
 
+from classifiers.base import LeakBand, LeakCategory
 from monitor import database, tables
 from monitor.database import HEAD, StoreError
 from monitor.store import Store
@@ -91,6 +95,72 @@ def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
     path.touch()
     Store(path).close()
     assert sql(path, "SELECT version_num FROM alembic_version") == [(HEAD,)]
+
+
+def _at_0001(path: Path) -> None:
+    """A database of the first release with two assessed mentions, one of them a leak."""
+    path.touch()
+    engine = sqlalchemy.create_engine(f"sqlite:///{path}", connect_args={"timeout": 5})
+    database._install_pragmas(engine)
+    database._upgrade(engine, revision="0001")
+    engine.dispose()
+    mention = (
+        "INSERT INTO mention (id, brand, platform, post_id, source, official, published_at, seen_at,"
+        " text, likes, shares, replies, matched, story, imported, assessed_by, tries, failed) VALUES"
+        " (?, 'Acme', 'x', ?, 'feed', 0, '2026-11-09 08:00:00.000000', '2026-11-09 08:00:00.000000',"
+        " 'tekst', 0, 0, 0, '[]', 's', 0, 'v1', 0, 0)"
+    )
+    assessment = (
+        "INSERT INTO assessment (mention_id, version, at, language, sentiment, sentiment_scores, leak,"
+        " leak_score, leak_category, findings, abuse, abuse_score) VALUES (?, 'v1',"
+        " '2026-11-09 08:00:00.000000', 'nl', 'neutral', '{}', ?, ?, ?, '[]', 'none', 0.1)"
+    )
+    for number, (leak, score, category) in enumerate(
+        [(1, 0.93, "product"), (0, 0.5, "none")], start=1
+    ):
+        sql(path, mention, number, f"p{number}")
+        sql(path, assessment, number, leak, score, category)
+
+
+def test_what_was_assessed_before_bands_is_escalated_or_low_never_up_for_review(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "old.db"
+    _at_0001(path)
+    store = Store(path)
+    with store.read() as unit:
+        leaks = [kept.leak for _, kept in unit.mentions.each(None, None) if kept is not None]
+        waiting = unit.feedback.waiting(10)
+    store.close()
+    assert [(each.band, each.likely, each.score) for each in leaks] == [
+        (LeakBand.ESCALATE, LeakCategory.PRODUCT, 0.93),
+        (LeakBand.LOW, LeakCategory.NONE, 0.5),
+    ]
+    assert waiting == []
+    with pytest.raises(sqlite3.IntegrityError):
+        sql(
+            path,
+            "INSERT INTO assessment SELECT 9, mention_id, version, at, language, sentiment,"
+            " sentiment_scores, leak_score, leak_likely, findings, abuse, abuse_score, leak_band"
+            " FROM assessment WHERE id = 1",
+        )
+
+
+def test_the_way_back_forgets_only_what_the_older_one_cannot_say(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    _at_0001(path)
+    Store(path).close()
+    engine = sqlalchemy.create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(SCRIPTS))
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+    engine.dispose()
+    assert sql(path, "SELECT mention_id, leak, leak_score, leak_category FROM assessment") == [
+        (1, 1, 0.93, "product"),
+        (2, 0, 0.5, "none"),
+    ]
 
 
 def test_rebuilding_a_table_does_not_take_the_rows_that_refer_to_it(

@@ -47,6 +47,15 @@ HOT: dict[str, tuple[Callable[[Unit], object], str]] = {
     "waiting": (lambda unit: unit.outbox.waiting(), "ix_notification_lane"),
     "burning": (lambda unit: unit.incidents.burning("Zonnehoek"), "ix_incident_state"),
     "told": (lambda unit: unit.outbox.told(1), "ix_notification_incident_id"),
+    "waiting for review": (
+        lambda unit: unit.feedback.waiting(20),
+        "ix_assessment_notable",
+    ),
+    "count of those": (
+        lambda unit: unit.feedback.count_waiting(),
+        "ix_assessment_notable",
+    ),
+    "judgement": (lambda unit: unit.feedback.of(1), "ix_feedback_mention_id"),
     "voices": (
         lambda unit: unit.mentions.voices("Zonnehoek", NOON - DAY, NOON),
         "ix_mention_brand_published_at",
