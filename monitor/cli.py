@@ -172,18 +172,25 @@ def _fail(message: str, status: int) -> NoReturn:
     raise typer.Exit(status)
 
 
+def _imported(module: str, name: str) -> type[Exception] | tuple[()]:
+    """An error of a module, or none where it was never imported: then nobody can have raised it.
+
+    Asked for when something was raised, so that a command need not import what it does not use.
+    """
+    found = sys.modules.get(module)
+    return getattr(found, name) if found is not None else ()
+
+
 @contextmanager
 def _explained() -> Iterator[None]:
     """Turn foreseen failures into a message and an exit status, without a traceback."""
-    from classifiers.embedded import ModelError  # noqa: PLC0415
-    from monitor.config import ConfigError  # noqa: PLC0415
-    from monitor.database import StoreError  # noqa: PLC0415
-
     try:
         yield
-    except ConfigError as error:
+    except _imported("monitor.config", "ConfigError") as error:
         _fail(str(error), EXIT_USAGE)
-    except (StoreError, ModelError) as error:
+    except _imported("monitor.database", "StoreError") as error:
+        _fail(f"merkwacht: {error}", EXIT_FAILURES)
+    except _imported("classifiers.embedded", "ModelError") as error:
         _fail(f"merkwacht: {error}", EXIT_FAILURES)
     except BrokenPipeError:
         raise

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from classifiers.assessor import to_contract
 from classifiers.base import Classifier, Text
-from connectors.query import Query
+
+if TYPE_CHECKING:  # `classify` must not pay for what only `match` needs
+    from connectors.query import Query
 
 BATCH = 64
 
