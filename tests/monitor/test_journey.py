@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
+import textwrap
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from monitor.app import App
 from monitor.daemon import Tick
+from monitor.store.feedback import Judgement, Verdict
 from tests.alerts.mailserver import Mailbox, mail_server
 from tests.fakes import FakeClock
 
@@ -249,6 +251,32 @@ def test_a_configuration_that_is_invalid_at_reload_changes_nothing(stage: Stage)
         "merkwacht_reloads_total", {"outcome": "refused"}
     )
     assert refused == 1
+
+
+def test_what_is_up_for_review_wakes_nobody_and_is_counted_until_judged(
+    stage: Stage, mails: Mailbox
+) -> None:
+    thresholds = "[classifiers]\nleak_threshold = 0.9999\nreview_threshold = 0.00001\n"
+    stage.file.write_text(f"{textwrap.dedent(stage.file.read_text())}\n{thresholds}")
+    stage.app.daemon.reload()
+    stage.pass_time()
+    value = stage.app.metrics.registry.get_sample_value
+    waiting = "merkwacht_review_waiting_mentions"
+    assert value(waiting, {"brand": "Acme"}) == 0
+    stage.say(ORDINARY[0])
+    stage.pass_time()
+    assert value("merkwacht_leak_verdicts_total", {"brand": "Acme", "band": "review"}) == 1
+    assert value("merkwacht_leak_verdicts_total", {"brand": "Acme", "band": "escalate"}) == 0
+    assert value(waiting, {"brand": "Acme"}) == 1
+    assert not mails.mails
+    assert stage.ask("SELECT count(*) FROM incident") == [(0,)]
+    version = stage.app.daemon.steps.assess.version
+    with stage.app.store.write() as unit:
+        unit.feedback.judge(Judgement(1, Verdict.LEAK, "anna", stage.clock()))
+    stage.pass_time()
+    assert value(waiting, {"brand": "Acme"}) == 0
+    assert stage.app.daemon.steps.assess.version == version, "nothing shifts by itself"
+    assert stage.ask("SELECT count(*) FROM incident") == [(0,)]
 
 
 def test_every_metric_is_there_from_the_first_moment(stage: Stage) -> None:
