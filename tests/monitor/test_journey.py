@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
-import textwrap
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -44,13 +43,14 @@ def mails() -> Iterator[Mailbox]:
 class Stage:
     """One installation with a file as its source."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, top: str = "") -> None:
         self.clock = FakeClock(START)
         self.posts = folder / "posts.jsonl"
         self.posts.touch()
         self.file = folder / "config.toml"
         self.file.write_text(
             f"""
+            {top}
             [[brands]]
             name = "Acme"
             query = "acme NOT street"
@@ -254,29 +254,27 @@ def test_a_configuration_that_is_invalid_at_reload_changes_nothing(stage: Stage)
 
 
 def test_what_is_up_for_review_wakes_nobody_and_is_counted_until_judged(
-    stage: Stage, mails: Mailbox
+    tmp_path: Path, mails: Mailbox
 ) -> None:
-    thresholds = "[classifiers]\nleak_threshold = 0.9999\nreview_threshold = 0.00001\n"
-    stage.file.write_text(f"{textwrap.dedent(stage.file.read_text())}\n{thresholds}")
-    stage.app.daemon.reload()
-    stage.pass_time()
+    thresholds = "classifiers = { leak_threshold = 0.9999, review_threshold = 0.00001 }"
+    stage = Stage(tmp_path, mails.port, top=thresholds)
     value = stage.app.metrics.registry.get_sample_value
     waiting = "merkwacht_review_waiting_mentions"
-    assert value(waiting, {"brand": "Acme"}) == 0
-    stage.say(ORDINARY[0])
-    stage.pass_time()
-    assert value("merkwacht_leak_verdicts_total", {"brand": "Acme", "band": "review"}) == 1
-    assert value("merkwacht_leak_verdicts_total", {"brand": "Acme", "band": "escalate"}) == 0
-    assert value(waiting, {"brand": "Acme"}) == 1
-    assert not mails.mails
-    assert stage.ask("SELECT count(*) FROM incident") == [(0,)]
-    version = stage.app.daemon.steps.assess.version
-    with stage.app.store.write() as unit:
-        unit.feedback.judge(Judgement(1, Verdict.LEAK, "anna", stage.clock()))
-    stage.pass_time()
-    assert value(waiting, {"brand": "Acme"}) == 0
-    assert stage.app.daemon.steps.assess.version == version, "nothing shifts by itself"
-    assert stage.ask("SELECT count(*) FROM incident") == [(0,)]
+    with stage.app:
+        assert value(waiting, {"brand": "Acme"}) == 0
+        stage.say(ORDINARY[0])
+        stage.pass_time()
+        assert value("merkwacht_leak_verdicts_total", {"brand": "Acme", "band": "review"}) == 1
+        assert value("merkwacht_leak_verdicts_total", {"brand": "Acme", "band": "escalate"}) == 0
+        assert value(waiting, {"brand": "Acme"}) == 1
+        assert not mails.mails
+        version = stage.app.daemon.steps.assess.version
+        with stage.app.store.write() as unit:
+            unit.feedback.judge(Judgement(1, Verdict.LEAK, "anna", stage.clock()))
+        stage.pass_time()
+        assert value(waiting, {"brand": "Acme"}) == 0
+        assert stage.app.daemon.steps.assess.version == version, "nothing shifts by itself"
+        assert stage.ask("SELECT count(*) FROM incident") == [(0,)]
 
 
 def test_every_metric_is_there_from_the_first_moment(stage: Stage) -> None:
