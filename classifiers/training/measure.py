@@ -337,9 +337,11 @@ def _sentiment(name: str, examples: list[Example], answers: list[Prediction]) ->
     if not pairs:
         return []
     truth, said = zip(*pairs, strict=True)
+    # Some sets know no neutral posts: what a class that never occurs is called says nothing.
+    present = sorted(set(truth))
     text = (
-        f"macro recall {100 * recall_score(truth, said, average='macro'):.1f}, "
-        f"macro F1 {100 * f1_score(truth, said, average='macro'):.1f}, "
+        f"macro recall {100 * recall_score(truth, said, labels=present, average='macro'):.1f}, "
+        f"macro F1 {100 * f1_score(truth, said, labels=present, average='macro'):.1f}, "
         f"accuracy {100 * accuracy_score(truth, said):.1f}"
     )
     return [Figure("sentiment", name, len(pairs), text)]
