@@ -68,19 +68,21 @@ def _leaks(report: Report) -> str:
             )
         )
     lines = ["Leaks (95 % intervals in brackets; AP: average precision)", *_table(rows)]
-    lines += [*_ordinary(report.leak["all"])]
+    lines += [*_ordinary(report.leak["all"], selected=report.selected)]
     return "\n".join(lines)
 
 
-def _ordinary(figures: LeakFigures) -> Iterable[str]:
+def _ordinary(figures: LeakFigures, *, selected: bool) -> Iterable[str]:
     woken, reviewed = figures.false_alarms, figures.false_reviews
     if not woken.of:
         return []
-    return _filled(
+    text = (
         f"False alarms: {woken.hits} of {_posts(woken.of, 'ordinary ')} would wake people, "
-        f"{reviewed.hits} would be put up for review; of 1,000 that is "
-        f"{_thousand(woken)} and {_thousand(reviewed)}."
+        f"{reviewed.hits} would be put up for review"
     )
+    if not selected:  # of suspected posts a rate says nothing about a day's posts
+        text += f"; of 1,000 that is {_thousand(woken)} and {_thousand(reviewed)}"
+    return _filled(f"{text}.")
 
 
 def _categories(report: Report) -> str:
@@ -102,16 +104,14 @@ def _categories(report: Report) -> str:
 
 
 def _confusion(report: Report) -> str:
-    used = [
-        category
-        for category in LeakCategory
-        if any(category in pair and count for pair, count in report.confusion.items())
-    ]
-    if len(used) < 2:  # noqa: PLR2004 - nothing to confuse
+    pairs = [pair for pair, count in report.confusion.items() if count]
+    are = [category for category in LeakCategory if any(category is true for true, _ in pairs)]
+    given = [category for category in LeakCategory if any(category is said for _, said in pairs)]
+    if len({*are, *given}) < 2:  # noqa: PLR2004 - nothing to confuse
         return ""
-    rows: list[Sequence[str]] = [("", *(_SHORT[category] for category in used))]
-    for true in used:
-        cells = (report.confusion.get((true, said), 0) for said in used)
+    rows: list[Sequence[str]] = [("", *(_SHORT[category] for category in given))]
+    for true in are:
+        cells = (report.confusion.get((true, said), 0) for said in given)
         rows.append((true.value, *(str(count) if count else "·" for count in cells)))
     title = "Rows: what people say it is. Columns: what it is taken for, review included"
     return "\n".join([title, *_table(rows)])

@@ -399,7 +399,8 @@ def test_a_file_of_labels_is_read_line_by_line(tmp_path: Path) -> None:
         '{"text": "e", "abuse": "threat"}',
     ]
     file.write_text("\n".join(lines), encoding="utf-8")
-    errors, seen = io.StringIO(), []
+    errors = io.StringIO()
+    seen: list[int] = []
     cases, bad = read_cases(file, errors, seen.append)
     assert [(each.text, each.escalate) for each in cases] == [
         ("a", True),
