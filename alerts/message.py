@@ -48,6 +48,7 @@ _TITLE_LIMIT = 140
 _VALUE_LIMIT = 600
 _CERTAINTY = ((0.95, "almost_certain"), (0.85, "very_likely"), (0.65, "likely"), (0.0, "possible"))
 _MANY_FINDINGS = 8
+_LABEL_LIMIT = 40
 _MANY_TERMS = 12
 
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
@@ -397,23 +398,28 @@ class _Scene:
         return explain(leak, self.language)
 
     def _findings(self) -> str:
-        """Each detector that fired, once, with its best confidence. Never what it found."""
-        best: dict[str, str] = {}
+        """Each detector that fired, once, with its best confidence. Never what it found.
+
+        Of the register of secrets each document or list, by the name that the operator gave it.
+        """
+        best: dict[tuple[str, str], str] = {}
         for finding in _items(self.facts.get("findings")):
             if isinstance(finding, Mapping):
                 name = one_line(str(finding.get("detector", "")), 40)
+                key = name, _label(finding) or ""
                 confidence = str(finding.get("confidence", "low"))
                 order = ("low", "medium", "high")
                 if name and confidence in order:
-                    known = best.get(name, "low")
-                    best[name] = max(known, confidence, key=order.index)
+                    known = best.get(key, "low")
+                    best[key] = max(known, confidence, key=order.index)
         return ", ".join(
             self.words.text(
-                "value.finding",
+                "value.finding_of" if label else "value.finding",
                 name=self.words.name("detector", name),
+                label=label,
                 confidence=self.words.name("confidence", confidence),
             )
-            for name, confidence in list(best.items())[:_MANY_FINDINGS]
+            for (name, label), confidence in list(best.items())[:_MANY_FINDINGS]
         )
 
 
@@ -426,7 +432,14 @@ def _finding(fact: object) -> Finding | None:
         confidence = Confidence(str(fact.get("confidence")))
     except ValueError:
         return None
-    return Finding(one_line(str(fact.get("detector", "")), 40), category, 0, 0, confidence)
+    detector = one_line(str(fact.get("detector", "")), 40)
+    return Finding(detector, category, 0, 0, confidence, label=_label(fact))
+
+
+def _label(fact: Mapping[str, Any]) -> str | None:
+    """What the operator calls the registered document or list of a finding, if it is of one."""
+    label = fact.get("label")
+    return one_line(label, _LABEL_LIMIT) or None if isinstance(label, str) else None
 
 
 def _samples(

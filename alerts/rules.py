@@ -138,9 +138,13 @@ def _leak_severity(leak: Leak) -> Severity:
     """How bad, given how sure: a doubtful leak need not wake anybody.
 
     Critical is for grave leaks of which there is evidence in the text, not the model's word alone.
+    What is sure by itself, whatever the score: a key that works, a passage that is registered.
     """
+    # Imported here: detectors take long to load.
+    from classifiers.leaks import enough_alone  # noqa: PLC0415 - lazy
+
     grave = leak.category in GRAVE_CATEGORIES
-    if leak.score < SURE_LEAK:
+    if leak.score < SURE_LEAK and not enough_alone(leak.findings):
         return Severity.HIGH if grave and _has_evidence(leak) else Severity.MEDIUM
     return Severity.CRITICAL if grave and _has_evidence(leak) else Severity.HIGH
 
@@ -173,6 +177,7 @@ def _leak_facts(assessment: Assessment) -> dict[str, Any]:
                 "detector": finding.detector,
                 "category": finding.category.value,
                 "confidence": finding.confidence.value,
+                **({} if finding.label is None else {"label": finding.label}),
             }
             for finding in leak.findings
         ],

@@ -176,6 +176,7 @@ def to_contract(
                     "start": finding.start,
                     "end": finding.end,
                     "confidence": finding.confidence.value,
+                    **({} if finding.label is None else {"label": finding.label}),
                 }
                 for finding in leak.findings
             ],

@@ -89,6 +89,8 @@ class Finding:
     start: int
     end: int
     confidence: Confidence
+    label: str | None = None
+    """What the operator calls the registered document or list that it is of; None for all else."""
 
 
 @dataclass(frozen=True, slots=True)

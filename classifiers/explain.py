@@ -1,8 +1,8 @@
 """Says in one plain sentence why a post is in the band that it is in.
 
 The sentence is made of the band, the score, the likely category and the names of what fired. The post
-itself never comes here, so that nothing of it can be repeated. The words are data:
-``explain.toml``.
+itself never comes here, so that nothing of it can be repeated; what the operator called a
+registered document or list does. The words are data: ``explain.toml``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from classifiers.leaks import enough_alone, weight
 LANGUAGES: Final = ("nl", "en")
 MOST_THINGS: Final = 3
 """More than this a sentence does not carry; the weightiest are named."""
+MOST_OF_A_LABEL: Final = 30
+"""Characters of the name of a registered document that a sentence carries."""
 
 
 def explain(leak: Leak, language: str = "en") -> str:
@@ -80,11 +82,19 @@ def _things(findings: Iterable[Finding], phrases: Mapping[str, Any]) -> list[str
     named: dict[str, None] = {}
     for finding in findings:
         sort = kind(finding)
-        # What the register knows may be of any category; its detector says nothing to people.
-        known = None if sort is Kind.REGISTER else phrases["thing"].get(finding.detector)
+        known = phrases["thing"].get(finding.detector)
+        if sort is Kind.REGISTER:  # of any category; its detector says nothing to people
+            label = _shortened(finding.label or "")
+            known = phrases["registered"].format(label=label) if label else None
         name = finding.detector.replace("-", " ")
         named[known or phrases["sort"][sort.value].format(name=name)] = None
     return list(named)[:MOST_THINGS]
+
+
+def _shortened(label: str) -> str:
+    """A label on one line, without what steers a screen, and not too long for a sentence."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in label).split())
+    return line if len(line) <= MOST_OF_A_LABEL else f"{line[: MOST_OF_A_LABEL - 1].rstrip()}…"
 
 
 def _join(items: Sequence[str], phrases: Mapping[str, Any]) -> str:

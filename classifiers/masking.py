@@ -1,7 +1,9 @@
 """Hides what an alert, a log line or a report must not repeat.
 
 Masking is eager where detection is careful: it hides every value that could be a secret or an
-identifier, valid or not, whether or not the post was escalated. Names of people are
+identifier, valid or not, whether or not the post was escalated. Of what the register of secrets
+knows the whole sentence goes: a passage is found by some of its words, and those beside them are of
+the same document. Names of people are
 hidden behind a form of address only; other names, and words that give something away in plain
 prose, cannot be told by shape: they are why the evidence itself stays behind
 a login and an excerpt is short.
@@ -10,6 +12,7 @@ a login and an excerpt is short.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,6 +28,7 @@ from classifiers.detectors.unfold import unfold
 class _Hidden(StrEnum):
     """What was hidden; in order of gravity, the first wins where spans overlap."""
 
+    REGISTERED = "registered"
     CREDENTIAL = "credential"
     IBAN = "iban"
     CARD = "card"
@@ -43,6 +47,7 @@ class _Hidden(StrEnum):
 
 _LABELS: Final[Mapping[str, Mapping[_Hidden, str]]] = {
     "en": {
+        _Hidden.REGISTERED: "registered text",
         _Hidden.CREDENTIAL: "credential",
         _Hidden.IBAN: "IBAN",
         _Hidden.CARD: "card",
@@ -59,6 +64,7 @@ _LABELS: Final[Mapping[str, Mapping[_Hidden, str]]] = {
         _Hidden.NUMBER: "number",
     },
     "nl": {
+        _Hidden.REGISTERED: "geregistreerde tekst",
         _Hidden.CREDENTIAL: "inloggegeven",
         _Hidden.IBAN: "IBAN",
         _Hidden.CARD: "kaart",
@@ -132,6 +138,16 @@ _READ_ANYWAY = 20_000
 _CUT = 500
 _TOLD_BY_NAME = 60
 """How far after a tell-tale word a value without a connector is still hidden."""
+_SENTENCE_END = re.compile(
+    # A dot behind three letters or less may be an abbreviation (``dhr. Jansen``), and a small letter
+    # goes on with the sentence: where in doubt, more is hidden.
+    r"(?:(?<![\s.][^\W\d_])(?<![\s.][^\W\d_]{2})(?<![\s.][^\W\d_]{3})\.|[!?…])[.!?…]{0,9}"
+    r"""["'’”»)\]]{0,3}\s{1,9}(?=["'‘“«@#]|[^\W\d_a-zà-öø-ÿ])"""
+    r"|[.!?…:][^\S\n]{0,9}\n|\n[^\S\n]{0,9}\n"
+)
+"""Where a sentence ends. A line break by itself does not: what was copied from a page has many."""
+_SAME_PASSAGE = 200
+"""Characters between two registered sentences that are taken for a part of what was quoted."""
 _HANDLE = re.compile(r"(?<![\w@/.])@([A-Za-z0-9_](?:[\w.-]{0,62}\w)?(?:@[\w-]+(?:\.[\w-]+)+)?)")
 
 _PASSWORD_WORDS = tuple(
@@ -169,7 +185,8 @@ def mask(
 ) -> str:
     """Return ``text`` without what must not be repeated.
 
-    Hidden are the spans of ``findings`` (markings excepted) and, found anew by an eager look at the
+    Hidden are the spans of ``findings`` (markings excepted; of what is registered the sentences that
+    it stands in, and what little stands between two such sentences) and, found anew by an eager look at the
     text, everything shaped like a secret or an identifier: accounts, cards, national numbers, any
     number of seven digits or more that is no date, addresses, e-mail, phones, dates of birth, keys,
     and whatever stands where a password or code would stand. Handles become ``@…``.
@@ -184,7 +201,7 @@ def mask(
     kept = frozenset(handle.lstrip("@").casefold() for handle in keep_handles)
     parts: list[str] = []
     done = 0
-    for span in _merged([*_given(text, findings), *_eager(text)]):
+    for span in _merged([*_given(text, findings), *_registered(text, findings), *_eager(text)]):
         parts.append(_without_handles(text[done : span.start], kept))
         parts.append(_label(text, span, labels))
         done = span.end
@@ -227,7 +244,7 @@ def excerpt(
 def _given(text: str, findings: Iterable[Finding]) -> Iterator[_Span]:
     for finding in findings:
         sort = kind(finding)
-        if sort is Kind.MARKING:
+        if sort in {Kind.MARKING, Kind.REGISTER}:
             continue
         if sort is Kind.WATCH_WORD:
             hidden = _Hidden.CODE_NAME
@@ -236,6 +253,31 @@ def _given(text: str, findings: Iterable[Finding]) -> Iterator[_Span]:
         else:
             hidden = _BY_DETECTOR.get(finding.detector, _Hidden.NUMBER)
         yield _Span(max(0, finding.start), min(len(text), finding.end), hidden)
+
+
+def _registered(text: str, findings: Iterable[Finding]) -> Iterator[_Span]:
+    """Yield the sentences in which something registered stands; near ones are one passage."""
+    found = sorted(
+        (finding.start, finding.end)
+        for finding in findings
+        if kind(finding) is Kind.REGISTER and 0 <= finding.start < finding.end
+    )
+    if not found:
+        return
+    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
+    passages: list[tuple[int, int]] = []
+    for first, last in found:
+        before, after = bisect_right(ends, first), bisect_left(ends, last)
+        start = ends[before - 1] if before else 0
+        end = ends[after] if after < len(ends) else len(text)
+        if passages and start - passages[-1][1] <= _SAME_PASSAGE:
+            passages[-1] = passages[-1][0], max(passages[-1][1], end)
+        else:
+            passages.append((start, end))
+    for start, end in passages:
+        said = text[start:end]
+        lead = len(said) - len(said.lstrip())
+        yield _Span(start + lead, start + len(said.rstrip()), _Hidden.REGISTERED)
 
 
 def _eager(text: str) -> Iterator[_Span]:

@@ -95,7 +95,9 @@ class RegisterDetector:
     def find(self, text: str) -> Iterator[Finding]:
         """Yield each place where something registered stands."""
         for hit in self.hits(text):
-            yield Finding(self.name, hit.category, hit.start, hit.end, hit.confidence)
+            yield Finding(
+                self.name, hit.category, hit.start, hit.end, hit.confidence, label=hit.label
+            )
 
     def hits(self, text: str) -> list[Hit]:
         """Return what of the register stands in ``text``, and how sure it is a leak."""

@@ -451,6 +451,7 @@ def _assessment_values(
                 "start": finding.start,
                 "end": finding.end,
                 "confidence": finding.confidence.value,
+                **({} if finding.label is None else {"label": finding.label}),
             }
             for finding in assessment.leak.findings
         ],
