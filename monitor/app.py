@@ -361,7 +361,7 @@ def open_pseudonyms(store: Store) -> Pseudonyms:
     if known is not None and not path.exists():
         raise StoreError(
             f"{path}: the pseudonym key is missing though the database was filled with one; "
-            "restore it from a backup"
+            "restore it from a backup (it is also the key of what is registered)"
         )
     pseudonyms = load_or_create(path)
     if known is None:

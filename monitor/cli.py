@@ -492,9 +492,14 @@ def _register(settings: Config) -> RegisterDetector | None:
     from monitor.register import open_detector  # noqa: PLC0415
 
     path = settings.store.path
-    if not path.exists() or not path.with_name(path.name + ".key").exists():
+    if not path.exists():
         return None
     store = _open_store(settings, migrate=False)
+    if not path.with_name(path.name + ".key").exists():
+        with store.read() as unit:
+            if unit.fact("pseudonym_key") is None:
+                store.close()
+                return None  # nothing can be registered yet; else the key is lost, and that is said
     return open_detector(store, open_pseudonyms(store))
 
 
@@ -991,7 +996,7 @@ def fingerprint_add(  # noqa: PLR0917 - the options of the command
     label: Annotated[
         str,
         typer.Option(
-            help="What alerts and lists call it; with several files numbered.",
+            help="What alerts and lists call it, so nothing secret; with several files numbered.",
             show_default="neutral, as doc-7",
         ),
     ] = "",
@@ -1038,7 +1043,8 @@ def fingerprint_add(  # noqa: PLR0917 - the options of the command
         _fail("--public is for documents; leave out --list", EXIT_USAGE)
     if column and not listing:
         _fail("--column is for lists; say --list terms or --list records", EXIT_USAGE)
-    if label and not re.fullmatch(r"[^\s,\x00-\x1f][^\x00-\x1f]{0,79}", label):
+    label = label.strip()
+    if len(label) > 80 or not label.isprintable():  # noqa: PLR2004 - a line
         _fail("--label: one line of at most 80 characters, please", EXIT_USAGE)
     missing = [file for file in files if not file.is_file()]
     for file in missing:
@@ -1056,7 +1062,7 @@ def fingerprint_add(  # noqa: PLR0917 - the options of the command
                     fingerprint.Wanted(
                         kind=ItemKind.PUBLIC if public else kind,
                         category=LeakCategory(category.value),
-                        label=label.strip(),
+                        label=label,
                         columns=column or (),
                     ),
                     store=store,

@@ -78,6 +78,6 @@ def load_or_create(path: Path) -> Pseudonyms:
     if len(key) != _KEY_BYTES:
         raise StoreError(
             f"{path}: not a pseudonym key of Merkwacht; restore it from a backup "
-            "(without it known authors look like new ones)"
+            "(without it known authors look like new ones and what is registered is not found)"
         )
     return Pseudonyms(key)

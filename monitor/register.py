@@ -47,7 +47,9 @@ def fingerprints_of(pseudonyms: Pseudonyms) -> Fingerprints:
 
 def open_detector(store: Store, pseudonyms: Pseudonyms) -> RegisterDetector:
     """The detector of what is registered in ``store``."""
-    detector = RegisterDetector(StoredRegister(store), fingerprints_of(pseudonyms))
-    for label in detector.index.unusable:
-        logger("register").warning("registered_item_unusable", label=label)
-    return detector
+    log = logger("register")
+    return RegisterDetector(
+        StoredRegister(store),
+        fingerprints_of(pseudonyms),
+        on_unusable=lambda label: log.warning("registered_item_unusable", label=label),
+    )

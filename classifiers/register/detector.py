@@ -44,6 +44,7 @@ class RegisterDetector:
         source: where the register is kept.
         fingerprints: made with the key of this installation.
         clock: seconds that only grow.
+        on_unusable: takes the label of each item that counts nothing, whenever the register is read.
     """
 
     name = FINGERPRINT
@@ -54,10 +55,12 @@ class RegisterDetector:
         fingerprints: Fingerprints,
         *,
         clock: Callable[[], float] = time.monotonic,
+        on_unusable: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._source = source
         self._fingerprints = fingerprints
         self._clock = clock
+        self._on_unusable = on_unusable
         self._looked_at = clock()
         self._generation: int | None = None
         self._index = Index((), fingerprints)
@@ -91,6 +94,8 @@ class RegisterDetector:
         if items is not None:
             self._index = Index(items, self._fingerprints)
             self._generation = generation
+            for label in self._index.unusable:
+                self._on_unusable(label)
 
     def find(self, text: str) -> Iterator[Finding]:
         """Yield each place where something registered stands."""

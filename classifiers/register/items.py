@@ -155,4 +155,6 @@ def unpack_entries(prints: bytes) -> tuple[npt.NDArray[Any], frozenset[int]]:
         raise ValueError("fingerprints are cut off")
     lengths = np.frombuffer(prints, _LENGTH, count, _COUNT.size)
     table = np.frombuffer(prints, _ENTRY, offset=start)
+    if len(table) and int(table["weight"].max()) > max(Weight):
+        raise ValueError("fingerprints are damaged")
     return table, frozenset(int(length) for length in lengths)

@@ -5,8 +5,8 @@ Two sorts of lists, because they may not be used alike:
 - *terms* are names of things: products, projects, codes. An entry counts by itself, so persons' names
   are refused: the brand is watched, never a person.
 - *records* are rows about people or organisations. A number that can hardly be met by chance (an
-  account, a customer number) counts by itself; a date or a postcode beside another cell of its row; a
-  name only beside one of these.
+  account, a customer number) counts by itself; a date (in each way to write it) or a postcode beside
+  another cell of its row; a name only beside one of these.
 
 Messages name lines by number and never repeat them.
 """
@@ -27,7 +27,7 @@ from classifiers.register.documents import RegistrationError
 from classifiers.register.entries import ENTRY_BITS
 from classifiers.register.fingerprints import Fingerprints
 from classifiers.register.items import LONGEST_ENTRY, Item, ItemKind, Weight, pack_entries
-from classifiers.register.words import Word, entry_bits, words_of
+from classifiers.register.words import RARE_BITS, YEAR_BITS, Word, entry_bits, words_of
 
 MOST_ROWS: Final = 2_000_000
 MOST_COLUMNS: Final = 250
@@ -37,6 +37,18 @@ _STRONG_DIGITS: Final = 5
 _DATE = re.compile(
     r"\s*(?:\d{1,2}[-/. ]\d{1,2}[-/. ]\d{2,4}|\d{4}-\d\d-\d\d)(?:[ T][\d:.]{5,15})?\s*"
 )
+_DAY = re.compile(
+    r"\s*(?:(?P<d>\d{1,2})[-/. ](?P<m>\d{1,2})[-/. ](?P<y>\d{4})|(?P<Y>\d{4})-(?P<M>\d\d)-(?P<D>\d\d))"
+    r"(?:[ T][\d:.]{5,15})?\s*"
+)
+_MONTHS: Final = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
+_SHORTEST_TERM: Final = 4
+"""Letters and digits: ``X9`` stands in too many posts that mean something else."""
+_NUMBER_ALONE: Final = 3
+"""Digits from which a number makes a word rarer; ``kassa 3`` and ``plan 2027`` say what ``kassa`` says."""
 _LEAST_BITS: Final = 14.0
 """What an entry must tell to count by itself: more than a word that everybody knows."""
 _LEAST_CELL_BITS: Final = 9.0
@@ -75,7 +87,8 @@ _PERSON = (
 class _Cell:
     row: int
     column: int
-    text: str
+    spellings: tuple[str, ...]
+    """Folded, the usual one first."""
     weight: Weight
     bits: float
 
@@ -120,9 +133,9 @@ def listing(
             if why:
                 left_out.setdefault(why, []).append(line)
             else:
-                folded = "".join(word.text for word in words)
-                bits = entry_bits(word.text for word in words)
-                cells.append(_Cell(place, column, folded, _weight(kind, text, words), bits))
+                bits = _bits(kind, words)
+                weight = _weight(kind, text, words)
+                cells.append(_Cell(place, column, _spellings(text, words), weight, bits))
         if progress is not None:
             progress(done)
     remarks = [Remark(why, tuple(dict.fromkeys(lines))) for why, lines in left_out.items()]
@@ -136,14 +149,15 @@ def listing(
         )
         raise RegistrationError(f"nothing to register: {reasons}")
     entries = [
-        (fingerprints.entry(cell.text), cell.row, cell.column, cell.weight, cell.bits)
+        (fingerprints.entry(spelt), cell.row, cell.column, cell.weight, cell.bits)
         for cell in kept
+        for spelt in cell.spellings
     ]
     item = Item(
         label=label,
         kind=kind,
         category=category,
-        prints=pack_entries(entries, (len(cell.text) for cell in kept)),
+        prints=pack_entries(entries, (len(spelt) for cell in kept for spelt in cell.spellings)),
         entries=len(entries),
         size=len({cell.row for cell in kept}),
     )
@@ -153,13 +167,38 @@ def listing(
 def _refusal(kind: ItemKind, text: str, words: Sequence[Word]) -> str | None:
     """Return why an entry cannot be registered; None when it can."""
     bits = entry_bits(word.text for word in words)
-    if sum(len(word.text) for word in words) > LONGEST_ENTRY:
+    length = sum(len(word.text) for word in words)
+    if length > LONGEST_ENTRY:
         return _LONG
     if kind is ItemKind.TERMS and looks_like_person(text):
         return _PERSON
+    if kind is ItemKind.TERMS and length < _SHORTEST_TERM:
+        return _SHORT
     if bits < (_LEAST_BITS if kind is ItemKind.TERMS else _LEAST_CELL_BITS):
         return _SHORT
     return None
+
+
+def _bits(kind: ItemKind, words: Sequence[Word]) -> float:
+    """Return what an entry tells. A word with a short number or a year tells what a word does."""
+    bits = entry_bits(word.text for word in words)
+    numbers = [word for word in words if word.text.isdigit()]
+    short = all(len(each.text) < _NUMBER_ALONE or each.bits == YEAR_BITS for each in numbers)
+    if kind is ItemKind.TERMS and numbers and short and len(words) - len(numbers) <= 1:
+        return min(bits, RARE_BITS)
+    return bits
+
+
+def _spellings(text: str, words: Sequence[Word]) -> tuple[str, ...]:
+    """Return an entry folded; a date in each of the ways in which people write it."""
+    day = _DAY.fullmatch(text)
+    if not day:
+        return ("".join(word.text for word in words),)
+    d, m, y = (int(day[name] or day[name.upper()]) for name in "dmy")
+    ways = [f"{d:02} {m:02} {y}", f"{d} {m} {y}", f"{y} {m:02} {d:02}"]
+    if 1 <= m <= len(_MONTHS):
+        ways.append(f"{d} {_MONTHS[m - 1]} {y}")
+    return tuple(dict.fromkeys("".join(word.text for word in words_of(way)) for way in ways))
 
 
 def _weight(kind: ItemKind, text: str, words: Sequence[Word]) -> Weight:
@@ -190,7 +229,7 @@ def _useful(cells: Sequence[_Cell]) -> list[_Cell]:
 
 def _faint(cells: Sequence[_Cell], lines: Mapping[int, int]) -> list[Remark]:
     """Say which entries stand alone and tell too little."""
-    chances = math.log2(len({cell.text for cell in cells}))
+    chances = math.log2(len({cell.spellings[0] for cell in cells}))
     least = ENTRY_BITS[Confidence.MEDIUM] + chances
     faint = {c.row for c in cells if c.weight is Weight.ALONE and c.bits < least}
     firm = {c.row for c in cells if c.weight is Weight.ALONE and c.bits >= least}

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
+import struct
+import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime, time
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import IO, Any, Final
@@ -27,6 +32,20 @@ _WITH_WORDS: Final = tuple(
 )
 """Parts of a docx that hold what people wrote."""
 _LIKELY_BINARY: Final = 0.02
+_DAMAGED: Final = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What libraries raise over files that are damaged, or not what they seem to be."""
 
 
 class ReadError(Exception):
@@ -131,7 +150,9 @@ def _readable(path: Path) -> Iterator[None]:
             raise ReadError("is empty")
         if size > MOST_BYTES:
             raise ReadError(f"{size / 1e6:.0f} MB; at most {MOST_BYTES / 1e6:.0f} MB: split it")
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of libraries: they repeat what is in the file
+            yield
     except OSError as error:
         raise ReadError(error.strerror or "cannot be read") from None
 
@@ -232,15 +253,14 @@ def _office(path: Path) -> Iterator[IO[bytes]]:
         try:
             with zipfile.ZipFile(file) as archive:
                 unpacked = sum(entry.file_size for entry in archive.infolist())
-        except zipfile.BadZipFile:
+        except _DAMAGED:
             raise ReadError("is damaged, or not what its name says") from None
         if unpacked > _MOST_UNPACKED:
             raise ReadError(f"unpacks to {unpacked / 1e9:.1f} GB; that is no document")
         file.seek(0)
         try:
             yield file
-        except (KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, SyntaxError):
-            # What the libraries raise for archives that are no documents, or damaged ones.
+        except _DAMAGED:
             raise ReadError("is damaged, or not what its name says") from None
 
 
@@ -280,6 +300,8 @@ def _pdf(path: Path) -> str:
         from pypdf.errors import DependencyError, PyPdfError  # noqa: PLC0415
     except ImportError as error:
         raise _missing(error) from None
+    # Its remarks on odd files repeat pieces of them.
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)
     try:
         reader = pypdf.PdfReader(path)
         if reader.is_encrypted and not reader.decrypt(""):
@@ -287,16 +309,7 @@ def _pdf(path: Path) -> str:
         pages = [page.extract_text() for page in reader.pages]
     except DependencyError:
         raise ReadError("is encrypted: pip install 'merkwacht[documents]'") from None
-    except (
-        PyPdfError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        RecursionError,
-    ):
-        # A damaged PDF upsets the library in any of these ways.
+    except (PyPdfError, *_DAMAGED):
         raise ReadError("is damaged, or not a PDF; print it to PDF anew") from None
     if pages and not any(page.strip() for page in pages):
         raise ReadError("holds pictures of pages and no text (a scan?); run it through OCR first")
@@ -324,9 +337,11 @@ def _xlsx(path: Path) -> Iterator[list[str]]:
 
 
 def _cell(value: object) -> str:
-    """A cell as a person would write it: 1234.0 is 1234."""
+    """A cell as a person would write it: 1234.0 is 1234, a day has no hour."""
     if value is None:
         return ""
+    if isinstance(value, datetime) and value.time() == time.min:
+        return value.date().isoformat()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)

@@ -21,7 +21,8 @@ RARE_BITS: Final = 16.0
 _DIGIT_BITS: Final = 3.3
 _SHORT_BITS: Final = 4.7
 """Most a letter can tell: a rare word of two letters is worth less than one of ten."""
-_YEAR_BITS: Final = 7.0
+YEAR_BITS: Final = 7.0
+"""Information of a year: four digits, and everybody writes it."""
 _YEARS: Final = ("19", "20")
 
 _LOOK_ALIKES: Final = str.maketrans(
@@ -110,7 +111,7 @@ def bits_of(word: str) -> float:
     """Return the information of a folded word, in bits, between about 4 and :data:`RARE_BITS`."""
     if word.isdigit():
         if len(word) == 4 and word.startswith(_YEARS):  # noqa: PLR2004 - digits of a year
-            return _YEAR_BITS
+            return YEAR_BITS
         return min(RARE_BITS, max(4.0, len(word) * _DIGIT_BITS))
     known = _frequencies().get(word)
     return known if known is not None else min(RARE_BITS, max(4.0, len(word) * _SHORT_BITS))

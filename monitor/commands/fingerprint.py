@@ -89,9 +89,17 @@ class _Known:
             self._old = unit.register.all()
         self._indexes = [Index(self._old, fingerprints)]
         self._recent: list[Item] = []
+        self._twins = {_contents(item): item.label for item in self._old}
+
+    def twin(self, item: Item) -> str | None:
+        """The label of what holds exactly the same, registered as the same."""
+        return self._twins.get(_contents(item))
 
     def add(self, item: Item) -> None:
         """Know one more. The large index is made anew for every hundredth only."""
+        self._twins[_contents(item)] = item.label
+        if item.kind is not ItemKind.DOCUMENT:
+            return
         self._recent.append(item)
         if len(self._recent) < _RECENT:
             self._indexes[1:] = [Index(self._recent, self._fingerprints)]
@@ -105,6 +113,10 @@ class _Known:
         found = [index.relatives(item) for index in self._indexes]
         found.sort(key=lambda each: (not each.public, each.same is None, each.version_of is None))
         return found[0]
+
+
+def _contents(item: Item) -> tuple[ItemKind, LeakCategory, bytes]:
+    return item.kind, item.category, item.prints
 
 
 def _item(path: Path, wanted: Wanted, fingerprints: Fingerprints) -> tuple[Item, list[Remark]]:
@@ -127,8 +139,9 @@ def _keep(item: Item, known: _Known, store: Store, now: datetime) -> str:
         relatives = known.relatives(item)
         if relatives.public:
             raise RegistrationError("all of it is registered as public, or ordinary phrases")
-        if relatives.same:
-            return f"registered already as {relatives.same}; nothing added"
+    same = relatives.same or known.twin(item)
+    if same:
+        return f"registered already as {same}; nothing added"
     with store.write() as unit:
         if relatives.version_of:
             item = replace(item, family=unit.register.family(relatives.version_of))
@@ -136,8 +149,7 @@ def _keep(item: Item, known: _Known, store: Store, now: datetime) -> str:
             kept = unit.register.add(item, now)
         except ValueError as error:
             raise RegistrationError(f"{error}; remove it first, or choose another") from None
-    if item.kind is ItemKind.DOCUMENT:
-        known.add(kept)
+    known.add(kept)
     rows = item.kind in {ItemKind.TERMS, ItemKind.RECORDS}
     note = f", a version of {relatives.version_of}" if relatives.version_of else ""
     return (
