@@ -142,8 +142,8 @@ _SENTENCE_END = re.compile(
     # A dot behind three letters or less may be an abbreviation (``dhr. Jansen``), and a small letter
     # goes on with the sentence: where in doubt, more is hidden.
     r"(?:(?<![\s.][^\W\d_])(?<![\s.][^\W\d_]{2})(?<![\s.][^\W\d_]{3})\.|[!?…])[.!?…]{0,9}"
-    r"""["'’”»)\]]{0,3}\s{1,9}(?=["'‘“«@#]|[^\W\d_a-zà-öø-ÿ])"""
-    r"|[.!?…:][^\S\n]{0,9}\n|\n[^\S\n]{0,9}\n"
+    r"""["'’”»)\]]{0,3}(?:\s{1,9}(?=["'‘“«@#]|[^\W\d_a-zà-öø-ÿ])|[^\S\n]{0,9}\n)"""
+    r"|\n[^\S\n]{0,9}\n"
 )
 """Where a sentence ends. A line break by itself does not: what was copied from a page has many."""
 _SAME_PASSAGE = 200

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from classifiers.base import Confidence, Finding, LeakCategory
-from classifiers.detectors import default_detectors, find_all
+from classifiers.detectors import FINGERPRINT, default_detectors, find_all
 from classifiers.detectors.secrets import all_rules
 from classifiers.masking import excerpt, mask
 
@@ -216,3 +216,92 @@ def test_a_person_behind_a_form_of_address_is_hidden() -> None:
         ("Mw. mag ik wat vragen", "Mw. mag ik wat vragen"),
     ):
         assert mask(text, (), language="nl") == kept
+
+
+# -- what is registered ----------------------------------------------------------------------------
+
+LEAD = "Hoorde net dit in de trein, wie verzint zoiets?"
+QUOTE = (
+    "De marge daarop is 38 procent en de leverancier van dhr. Jansen B.V. te Oss mag niets zeggen."
+)
+TAIL = "Nou ja, morgen weer gewoon boodschappen doen."
+
+
+def known(text, *values, confidence=Confidence.HIGH, category=LeakCategory.PRODUCT):
+    places = [(text.index(value), text.index(value) + len(value)) for value in values]
+    return [
+        Finding(FINGERPRINT, category, start, end, confidence, label="doc-7")
+        for start, end in places
+    ]
+
+
+@pytest.mark.parametrize("confidence", list(Confidence))
+@pytest.mark.parametrize(
+    ("language", "word"), [("nl", "[geregistreerde tekst]"), ("en", "[registered text]")]
+)
+def test_of_a_registered_passage_the_whole_sentence_is_hidden(language, word, confidence):
+    text = f"{LEAD} {QUOTE} {TAIL}"
+    found = known(text, "38 procent en de leverancier", confidence=confidence)
+
+    assert mask(text, found, language=language) == f"{LEAD} {word} {TAIL}"
+
+
+@pytest.mark.parametrize("value", ["De marge", "te Oss", "mag niets zeggen."])
+def test_abbreviations_end_no_sentence(value):
+    text = f"{LEAD} {QUOTE} {TAIL}"
+
+    assert mask(text, known(text, value)) == f"{LEAD} [registered text] {TAIL}"
+
+
+def test_line_breaks_of_a_copied_page_end_no_sentence_and_a_blank_line_does():
+    text = f"kijk nou\n\n{QUOTE.replace(' ', chr(10))}\n\nbizar toch"
+
+    assert mask(text, known(text, "leverancier")) == "kijk nou\n\n[registered text]\n\nbizar toch"
+
+
+def test_a_little_between_two_registered_sentences_belongs_to_the_passage():
+    text = f"{LEAD} {QUOTE} Zwijg erover. De campagne begint op 12 maart in Deventer. {TAIL}"
+    found = known(text, "De marge daarop", "12 maart")
+
+    assert mask(text, found) == f"{LEAD} [registered text] {TAIL}"
+
+
+def test_much_between_two_registered_sentences_is_the_writers_own():
+    between = " ".join([LEAD] * 8)
+    text = f"{QUOTE} {between} De campagne begint op 12 maart in Deventer. {TAIL}"
+    found = known(text, "De marge daarop", "12 maart")
+
+    assert mask(text, found) == f"[registered text] {between} [registered text] {TAIL}"
+
+
+def test_registered_text_wins_over_what_stands_in_it():
+    iban = "NL91ABNA0417164300"
+    text = f"{LEAD} Betaal de leverancier in Oss op {iban} voor week negen. {TAIL}"
+
+    assert mask(text, known(text, "leverancier in Oss")) == f"{LEAD} [registered text] {TAIL}"
+
+
+@given(
+    before=st.text(alphabet="ab éü\n.,!?:", max_size=30),
+    after=st.text(alphabet="ab éü\n.,!?:", max_size=30),
+    start=st.integers(0, 60),
+    length=st.integers(1, 30),
+)
+def test_nothing_that_is_registered_survives_wherever_it_stands(before, after, start, length):
+    quote = "Zilvermeeuw kost straks twaalf euro in Sneek, zegt Djoeke. Of niet. En Workum zwijgt"
+    text = before + quote + after
+    first = len(before) + start
+    found = [Finding(FINGERPRINT, LeakCategory.INTERNAL, first, first + length, Confidence.MEDIUM)]
+
+    shown, hidden, rest = mask(text, found).partition("[registered text]")
+
+    assert hidden
+    assert not text[first : len(shown)].strip()
+    assert not text[len(text) - len(rest) : first + length].strip()
+
+
+def test_an_excerpt_of_a_registered_passage_shows_its_label_whole():
+    text = f"{LEAD} {QUOTE}"
+
+    assert excerpt(text, known(text, QUOTE), limit=280).endswith("[registered text]")
+    assert excerpt(text, known(text, QUOTE), limit=55).endswith("zoiets?…")
