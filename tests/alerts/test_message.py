@@ -12,7 +12,8 @@ from alerts.base import Event, Message, Reason, Sample, Severity, SignalKind
 from alerts.message import Exhibit, compose, from_json, heading, sample_line, to_json
 from alerts.plain import one_line, plain, shorten
 from alerts.rules import signals_of
-from classifiers.base import Abuse, AbuseLabel, LeakCategory
+from classifiers.base import Abuse, AbuseLabel, Confidence, Finding, LeakCategory
+from classifiers.detectors import FINGERPRINT
 from tests.alerts.make import (
     AMSTERDAM,
     NOON,
@@ -380,3 +381,43 @@ def test_a_burst_of_a_hundred_posts_is_one_short_message():
     assert shown.more_samples == 30_997
     assert len(all_text(shown)) < 6_000
     assert timedelta(0) <= NOON - shown.since
+
+
+@pytest.mark.parametrize(
+    ("language", "found", "hidden"),
+    [
+        ("nl", "geregistreerde tekst “launch plan” (grote zekerheid)", "[geregistreerde tekst]"),
+        ("en", "registered text “launch plan” (high confidence)", "[registered text]"),
+    ],
+)
+def test_a_registered_passage_is_named_and_not_repeated(language, found, hidden):
+    text = "Kijk eens hier. De marge daarop is 38 procent, mag niemand weten. Nou!"
+    start = text.index("38 procent")
+    passage = Finding(
+        FINGERPRINT, LeakCategory.PRODUCT, start, start + 10, Confidence.HIGH, label="launch plan"
+    )
+    post, judged = mention(text), assessment(leak=leak(LeakCategory.PRODUCT, 0.95, (passage,)))
+
+    shown = message(
+        language=language, signals=signals_of(post, judged), exhibits=[Exhibit(post, judged)]
+    )
+
+    assert found in dict(shown.why).values()
+    assert "“launch plan”" in dict(shown.why)["Kort gezegd" if language == "nl" else "In short"]
+    assert shown.samples[0].text == f"Kijk eens hier. {hidden} Nou!"
+    assert "marge" not in all_text(shown)
+
+
+@pytest.mark.parametrize(
+    "label", ["<!channel> *x*", "a\nBcc: b", "\u202exe.cod", "y" * 5000, 7, None, ["z"]]
+)
+def test_no_label_steers_a_message(label):
+    fact = {"detector": "fingerprint", "category": "product", "confidence": "high", "label": label}
+    facts = {"category": "product", "leak_score": 0.9, "findings": [fact] * 20}
+
+    shown = message(signals=[signal(facts=facts)])
+
+    for value in dict(shown.why).values():
+        assert "\n" not in value
+        assert "\u202e" not in value
+        assert len(value) <= 600

@@ -8,7 +8,8 @@ import pytest
 
 from alerts.base import Severity, SignalKind
 from alerts.rules import signals_of
-from classifiers.base import Abuse, AbuseLabel, LeakCategory
+from classifiers.base import Abuse, AbuseLabel, Confidence, Finding, LeakCategory
+from classifiers.detectors import FINGERPRINT
 from tests.alerts.make import assessment, finding, leak, mention
 
 THREAT = Abuse(AbuseLabel.THREAT, 0.9)
@@ -48,6 +49,17 @@ def test_the_word_of_the_model_alone_is_never_critical():
 def test_a_doubtful_leak_wakes_nobody_by_default():
     (found,) = signals_of(mention(), assessment(leak=leak(LeakCategory.CREDENTIALS, 0.8)))
     assert found.severity is Severity.MEDIUM
+
+
+def test_what_is_sure_by_itself_wakes_people_however_low_the_threshold_is():
+    passage = Finding(FINGERPRINT, LeakCategory.PRODUCT, 0, 9, Confidence.HIGH, label="launch plan")
+    judged = assessment(leak=leak(LeakCategory.PRODUCT, 0.7, (passage,)))
+
+    (found,) = signals_of(mention(), judged)
+
+    assert found.severity is Severity.HIGH
+    (fact,) = found.facts["findings"]
+    assert fact["label"] == "launch plan"
 
 
 def test_a_leak_is_about_its_story_and_keyed_by_its_post():

@@ -73,6 +73,33 @@ def test_what_is_registered_is_called_that_whatever_its_category() -> None:
     assert "our register of secrets" in explain(leak(known))
 
 
+def registered(label: str, confidence: Confidence = Confidence.HIGH) -> Finding:
+    return Finding("fingerprint", LeakCategory.FINANCIAL, 0, 4, confidence, label=label)
+
+
+def test_a_registered_document_is_called_what_the_operator_calls_it() -> None:
+    assert explain(leak(registered("doc-7"))) == (
+        "Something from “doc-7” in our register of secrets can be read in the post; "
+        "that alone is enough."
+    )
+    assert explain(
+        leak(registered("doc-7"), registered("Q3 cijfers"), registered("doc-7")), "nl"
+    ) == (
+        "Iets uit “doc-7” in ons register van geheimen en iets uit “Q3 cijfers” in ons register "
+        "van geheimen staan leesbaar in het bericht; dat alleen is genoeg."
+    )
+    doubtful = leak(registered("doc-7", Confidence.MEDIUM))
+    assert "and repeats something from “doc-7” in our register of secrets." in explain(doubtful)
+
+
+@pytest.mark.parametrize("label", ["{things}", "a\nb", "\x1b[31mrood", "x" * 500, "\u202egnidne"])
+def test_no_label_breaks_the_sentence(label: str) -> None:
+    said = explain(leak(*(registered(f"{number}{label}") for number in range(5))))
+    assert said.isprintable()
+    assert len(said) < 300
+    assert said.endswith("; that alone is enough.")
+
+
 def test_doubt_is_said_as_doubt() -> None:
     judged = leak(band=LeakBand.REVIEW, score=0.52, likely=LeakCategory.INTERNAL)
     assert explain(judged) == (

@@ -13,7 +13,15 @@ import pytest
 from typer.testing import CliRunner
 
 from classifiers.assessor import Assessor
-from classifiers.base import LeakCategory, LeakThresholds, Text
+from classifiers.base import (
+    Confidence,
+    Finding,
+    Leak,
+    LeakBand,
+    LeakCategory,
+    LeakThresholds,
+    Text,
+)
 from classifiers.register.detector import RegisterDetector
 from classifiers.register.documents import document
 from classifiers.register.items import Item
@@ -21,6 +29,7 @@ from monitor.cli import app
 from monitor.privacy import Pseudonyms, load_or_create
 from monitor.register import StoredRegister, fingerprints_of, open_detector
 from monitor.store import Store
+from tests.alerts.make import assessment
 from tests.classifiers.fakes import FakeLanguage, FakeModel
 from tests.classifiers.register.texts import MEMO, MINUTES, item
 from tests.monitor.make import NOON, fresh_store, new_mention, sql, write_locked
@@ -138,9 +147,9 @@ def test_a_running_assessor_notices_what_another_process_registers(
     registered(other, pseudonyms, MEMO, "memo")
     other.close()
     clock.now += 2
-    (assessment,) = assessor.classify([Text(QUOTED)])
-    assert assessment.leak.escalate
-    assert assessment.leak.likely is LeakCategory.PRODUCT
+    (now,) = assessor.classify([Text(QUOTED)])
+    assert now.leak.escalate
+    assert now.leak.likely is LeakCategory.PRODUCT
     assert assessor.version == version, "posts that are assessed stay as they are"
 
 
@@ -205,7 +214,10 @@ def test_from_file_to_verdict(config: Path, tmp_path: Path) -> None:
     leak = json.loads(verdict.stdout)["leak"]
     assert leak["escalate"]
     assert leak["category"] == "product"
-    assert "fingerprint" in {finding["detector"] for finding in leak["findings"]}
+    assert ("fingerprint", "doc-1") in {
+        (finding["detector"], finding.get("label")) for finding in leak["findings"]
+    }
+    assert "“doc-1”" in leak["why"]
 
     removed = merkwacht("fingerprint", "remove", "doc-1", "doc-9", folder=tmp_path)
     assert removed.returncode == 1
@@ -245,8 +257,52 @@ def test_each_file_that_cannot_be_registered_is_named_and_the_rest_goes_on(
     ]
     memo, again, version = done.stdout.splitlines()
     assert memo.startswith("memo.txt: memo-2: document, internal")
+    same = merkwacht("fingerprint", "add", "memo.txt", folder=tmp_path)
+    assert same.stdout == "memo.txt: registered already as memo-2; nothing added\n"
     assert again == "nog eens.txt: registered already as memo-2; nothing added"
     assert version.endswith("a version of memo-2")
+
+
+def test_a_list_that_is_registered_already_is_not_added_twice(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "namen.txt").write_text("Zilvermeeuw\nKwartelkroon 3000\n")
+    add = ["fingerprint", "add", "--list", "terms", "--category", "product"]
+    first = merkwacht(*add, "namen.txt", "namen.txt", folder=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.splitlines()[1] == "namen.txt: registered already as list-1; nothing added"
+    again = merkwacht(*add, "namen.txt", folder=tmp_path)
+    assert again.stdout == "namen.txt: registered already as list-1; nothing added\n"
+
+
+@pytest.mark.parametrize("command", [("classify", "--plain"), ("fingerprint", "test")])
+def test_without_its_key_the_register_says_so_and_is_not_passed_over(
+    config: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "memo.txt").write_text(MEMO)
+    assert merkwacht("fingerprint", "add", "memo.txt", folder=tmp_path).returncode == 0
+    (tmp_path / "merkwacht.db.key").unlink()
+    done = merkwacht(*command, "--config", str(config), folder=tmp_path, given=f"{QUOTED}\n")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "merkwacht.db.key" in done.stderr
+    assert "what is registered" in done.stderr
+    assert not (tmp_path / "merkwacht.db.key").exists()
+
+
+def test_the_label_is_stored_with_the_finding_and_old_rows_have_none(store: Store) -> None:
+    with store.write() as unit:
+        unit.mentions.add([new_mention(1, text=QUOTED)], NOON)
+        (queued,) = unit.mentions.queue(1)
+        found = Finding("fingerprint", LeakCategory.PRODUCT, 0, 9, Confidence.HIGH, label="doc-7")
+        iban = Finding("iban", LeakCategory.PERSONAL_DATA, 10, 12, Confidence.LOW)
+        leak = Leak(LeakBand.ESCALATE, 0.9, LeakCategory.PRODUCT, (found, iban))
+        unit.mentions.assess(queued.mention, "v1", NOON, assessment(leak=leak))
+    (kept,) = sql(store.path, "SELECT findings FROM assessment")[0]
+    assert [each.get("label") for each in json.loads(kept)] == ["doc-7", None]
+    assert "label" not in json.loads(kept)[1]
+    with store.read() as unit:
+        ((_, read),) = unit.mentions.each(None, None)
+    assert read is not None
+    assert read.leak.findings == (found, iban)
 
 
 def test_names_of_people_are_refused_as_terms(config: Path, tmp_path: Path) -> None:
@@ -265,6 +321,8 @@ def test_names_of_people_are_refused_as_terms(config: Path, tmp_path: Path) -> N
         (["--public", "--list", "terms", "config.toml"], "--public is for documents"),
         (["--column", "1", "config.toml"], "--column is for lists"),
         (["--label", "a\nb", "config.toml"], "--label"),
+        (["--label", "a\u202eb", "config.toml"], "--label"),
+        (["--label", "a" * 81, "config.toml"], "--label"),
         (["--category", "gossip", "config.toml"], "gossip"),
         ([], "FILE"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from classifiers.base import Confidence, Finding, LeakCategory, LeakThresholds, Prediction
@@ -59,6 +61,7 @@ def test_a_quotation_becomes_a_finding_of_its_category_at_its_place() -> None:
     (finding,) = find_all([detector(Shelf(item(MEMO)))], text)
     assert finding.detector == FINGERPRINT
     assert finding.category is LeakCategory.PRODUCT
+    assert finding.label == "doc"
     assert finding.confidence is Confidence.HIGH
     assert text[finding.start : finding.end].startswith("De marge daarop")
     assert kind(finding) is Kind.REGISTER
@@ -97,6 +100,21 @@ def test_a_register_that_cannot_be_read_stays_as_it_was(failing: str) -> None:
     shelf.number, shelf.kept = 3, []
     clock.now += 10
     assert list(found.find(QUOTED)) == []
+
+
+def test_what_cannot_be_used_is_told_at_each_reading_and_the_rest_counts() -> None:
+    damaged = replace(CUSTOMERS, label="cut", prints=CUSTOMERS.prints[:-1])
+    weight = bytearray(CUSTOMERS.prints)
+    weight[-2] = 200
+    odd = replace(CUSTOMERS, label="odd", prints=bytes(weight))
+    shelf, clock, told = Shelf(), Seconds(), list[str]()
+    found = RegisterDetector(shelf, FINGERPRINTS, clock=clock, on_unusable=told.append)
+    assert told == []
+    shelf.kept, shelf.number = [damaged, odd, item(MEMO)], 2
+    clock.now += LOOK_EVERY_SECONDS
+    assert list(found.find(QUOTED))
+    assert list(found.find("88301274465")) == []
+    assert told == ["cut", "odd"]
 
 
 def test_a_customers_own_number_is_no_leak_and_somebody_elses_is() -> None:

@@ -171,3 +171,41 @@ def test_the_rows_of_a_list_are_not_in_the_order_of_the_file() -> None:
     order = [of_hash[FINGERPRINTS.entry(row[0].replace("-", ""))] for row in rows]
     assert sorted(order) == list(range(64))
     assert order != list(range(64))
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["12-03-1984", "12.3.1984", "12/03/1984", "1984-03-12", "12 maart 1984", "12 March 1984"],
+)
+@pytest.mark.parametrize("kept", ["12-03-1984", "1984-03-12", "12-3-1984", "1984-03-12 00:00:00"])
+def test_a_date_is_found_in_each_way_to_write_it(kept: str, written: str) -> None:
+    found = register([["Djoeke Hofstra", kept], ["Jan de Vries", "01-11-1970"]])
+    assert found.find(f"Djoeke Hofstra is geboren op {written}, zegt men")
+    assert not found.find(f"geboren op {written}, zegt men")
+    assert not found.find(f"Jan de Vries is geboren op {written}, zegt men")
+
+
+def test_a_date_in_several_spellings_is_still_one_column() -> None:
+    with pytest.raises(RegistrationError, match="nothing to register"):
+        registered([["12-03-1984"], ["01-11-1970"]])
+
+
+@pytest.mark.parametrize(
+    ("term", "surest"),
+    [
+        ("kassa 3", Confidence.MEDIUM),
+        ("Q3 2027", Confidence.MEDIUM),
+        ("Zilvermeeuw", Confidence.MEDIUM),
+        ("Kwartelkroon 3000", Confidence.HIGH),
+        ("gouden kwartel 3", Confidence.HIGH),
+    ],
+)
+def test_a_year_or_a_short_number_makes_no_word_surer(term: str, surest: Confidence) -> None:
+    (hit,) = register([[term]], ItemKind.TERMS).find(f"zeg, {term}!")
+    assert hit.confidence is surest
+
+
+@pytest.mark.parametrize("term", ["X9", "B52", "q 7"])
+def test_a_term_of_a_few_signs_is_left_out(term: str) -> None:
+    with pytest.raises(RegistrationError, match="line 1: too short or too common"):
+        registered([[term]], ItemKind.TERMS)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import docx
@@ -233,3 +235,37 @@ def test_a_library_that_is_missing_is_named_with_the_remedy(tmp_path: Path) -> N
         cwd=Path(__file__).parents[3],
     )
     assert "pip install 'merkwacht[documents]'" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("kind", ["docx", "xlsx", "pdf"])
+def test_a_damaged_file_is_an_error_that_repeats_nothing_of_it(
+    tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    makers: dict[str, Callable[[Path], Path]] = {
+        "docx": make_docx,
+        "xlsx": lambda path: make_xlsx(path, [["Zilvermeeuw", 38], ["Djoeke", 12]]),
+        "pdf": lambda path: make_pdf(path, ["De marge op Zilvermeeuw is 38 procent"]),
+    }
+    path = tmp_path / f"file.{kind}"
+    whole = makers[kind](path).read_bytes()
+    chance = random.Random(11)
+    refused: list[str] = []
+    for number in range(60):
+        data = bytearray(whole)
+        for _ in range(1 + number % 40):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        path.write_bytes(bytes(data))
+        try:
+            read_text(path)
+        except ReadError as error:
+            refused.append(str(error))
+    assert refused
+    assert "Zilvermeeuw" not in "".join(refused)
+    assert caplog.text == ""
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_day_in_a_workbook_has_no_hour(tmp_path: Path) -> None:
+    moments = [datetime.fromisoformat(each) for each in ("1984-03-12", "1984-03-12 09:30")]
+    path = make_xlsx(tmp_path / "born.xlsx", [[moment] for moment in moments])
+    assert read_rows(path) == [(1, ["1984-03-12"]), (2, ["1984-03-12 09:30:00"])]
