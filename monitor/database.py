@@ -224,6 +224,8 @@ def _install_pragmas(engine: Engine) -> None:
         # FULL: a commit survives a power cut, not only a crash of ours.
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
+        # What is erased is overwritten: retention and the register promise that it is gone.
+        cursor.execute("PRAGMA secure_delete=ON")
         cursor.close()
 
     @event.listens_for(engine, "begin")

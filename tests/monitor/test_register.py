@@ -35,7 +35,12 @@ from tests.classifiers.register.texts import MEMO, MINUTES, item
 from tests.monitor.make import NOON, fresh_store, new_mention, sql, write_locked
 
 VALID = Path(__file__).parent / "config" / "valid.toml"
-QUOTED = "De marge daarop is 38 procent en de leverancier, een kleine producent uit Oss, mag dat"
+QUOTED = (
+    "De marge daarop is 38 procent en de leverancier, een kleine producent uit Oss, mag het tot die tijd "
+    "nergens anders aanbieden. Vertel er nog niets over aan de kassamedewerkers: de campagne met de "
+    "boswachter begint pas op 12 maart"
+)
+"""So long that whatever a key samples of it suffices: each installation has a key of its own."""
 IBAN = "NL20INGB0001234567"
 
 
@@ -97,6 +102,17 @@ def test_a_label_is_given_once_and_free_after_removal(store: Store) -> None:
         assert unit.register.remove("doc-2")
         assert not unit.register.remove("doc-2")
         assert unit.register.add(item(MINUTES, "doc-2"), NOON).label == "doc-2"
+
+
+def test_what_is_removed_is_overwritten_in_the_file(store: Store, tmp_path: Path) -> None:
+    with store.write() as unit:
+        prints = unit.register.add(item(MEMO, "memo"), NOON).prints
+    with store.write() as unit:
+        assert unit.register.remove("memo")
+    store.close()
+
+    left = b"".join(path.read_bytes() for path in tmp_path.glob("*.db*"))
+    assert prints[:40] not in left
 
 
 def test_every_change_has_its_number(store: Store) -> None:
@@ -204,7 +220,8 @@ def test_from_file_to_verdict(config: Path, tmp_path: Path) -> None:
 
     tested = merkwacht("fingerprint", "test", "--json", folder=tmp_path, given=f"hoor: {QUOTED}!")
     hit = json.loads(tested.stdout)
-    assert (hit["label"], hit["confidence"], hit["start"]) == ("doc-1", "high", 6)
+    assert (hit["label"], hit["confidence"]) == ("doc-1", "high")
+    assert 6 <= hit["start"] < 40
     nothing = merkwacht("fingerprint", "test", folder=tmp_path, given="Lekker brood vandaag")
     assert (nothing.returncode, nothing.stdout) == (0, "Nothing in this post is registered.\n")
 
