@@ -17,7 +17,7 @@ import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Protocol
 
@@ -151,6 +151,8 @@ class Answer:
     """``NONE``: no leak."""
     remembered: bool = False
     """Known from an equal text: nothing was asked."""
+    about: bytes = field(default=b"", compare=False, repr=False)
+    """Digest of what was shown: equal for posts that look alike. Empty: not told."""
 
     @property
     def leak(self) -> bool:
@@ -164,6 +166,11 @@ class SecondOpinion(Protocol):
     @property
     def version(self) -> str:
         """Names model and instructions."""
+        ...
+
+    @property
+    def refused_with(self) -> int | None:
+        """The HTTP status of the newest ``refused``; None: there was none."""
         ...
 
     def ask(
@@ -426,6 +433,12 @@ class EndpointOpinion:
         self._pool = ThreadPoolExecutor(PARALLEL, "merkwacht-opinion")
         self._known: OrderedDict[bytes, Answer] = OrderedDict()
         self._breaker = _Breaker()
+        self._refused_with: int | None = None
+
+    @property
+    def refused_with(self) -> int | None:
+        """See :class:`SecondOpinion`."""
+        return self._refused_with
 
     @property
     def version(self) -> str:
@@ -472,7 +485,7 @@ class EndpointOpinion:
             found[content] = result
             self._breaker.note(result, self._monotonic())
             if isinstance(result, Answer):
-                self._remember(content, result)
+                found[content] = self._remember(content, result)
         return found
 
     def _one(self, content: str, deadline: float) -> Answer | Unanswered:
@@ -500,6 +513,7 @@ class EndpointOpinion:
             total_seconds=seconds,
         )
         if fetched.status != httpx.codes.OK:
+            self._refused_with = fetched.status
             raise UnansweredError(Unanswered.REFUSED)
         kind = fetched.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
@@ -512,11 +526,13 @@ class EndpointOpinion:
             self._known.move_to_end(key)
         return self._known.get(key)
 
-    def _remember(self, content: str, answer: Answer) -> None:
+    def _remember(self, content: str, answer: Answer) -> Answer:
         key = hashlib.sha256(content.encode()).digest()
+        answer = replace(answer, about=key)
         self._known[key] = replace(answer, remembered=True)
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
+        return answer
 
     def close(self) -> None:
         """Let go of connections. Questions under way end by themselves, in seconds."""

@@ -99,6 +99,8 @@ class Seconding:
         self._store = store
         self._metrics = metrics
         self._now = now
+        self._raised_today: tuple[str, set[bytes]] = "", set()
+        """The day, and digests of what was raised on it: as many as there may be alarms."""
         self._log = logger("second_opinion")
 
     @property
@@ -167,15 +169,21 @@ class Seconding:
         found: dict[int, Assessment] = {}
         with self._store.write() as unit:
             spent = read_spent(unit, self._now())
+            day, before = self._raised_today
+            known = set(before) if day == spent.day else set()
             for mention, assessment, answer in yes:
-                # A copy of what was raised joins the same story: it is no further alarm.
-                if not answer.remembered:
+                # A copy of what was raised today joins the same story: it is no further alarm. One of
+                # what was not raised, for want of allowance, is not free for being a copy.
+                if not (answer.remembered and answer.about in known):
                     if spent.raised >= self._options.raises_per_day:
                         continue
                     spent = replace(spent, raised=spent.raised + 1)
+                    if answer.about:
+                        known.add(answer.about)
                 leak = raised(assessment.leak, answer, self._escalate_at)
                 found[mention.id] = replace(assessment, leak=leak)
             keep_spent(unit, spent)
+        self._raised_today = (spent.day, known)
         self._metrics.opinions_raised.inc(len(found))
         for mention_id in found:
             self._log.info("leak_raised", mention=mention_id)
@@ -189,7 +197,9 @@ class Seconding:
                 self._metrics.opinions_asked.inc()
         failed = sorted({answer.value for answer in answers if isinstance(answer, Unanswered)})
         if failed:
-            self._log.warning("second_opinion_missing", reasons=failed)
+            refused = Unanswered.REFUSED in failed
+            status = {"status": self._opinion.refused_with} if refused else {}
+            self._log.warning("second_opinion_missing", reasons=failed, **status)
 
 
 def _question(mention: Mention, assessment: Assessment) -> Question:

@@ -82,7 +82,8 @@ def _second_opinion(config: Config) -> Finding:
         opinion.close()
     seconds = time.monotonic() - began
     if isinstance(answer, Unanswered):
-        return Finding(part, ok=False, detail=f"{answer.value}; see docs/second-opinion.md")
+        status = f" (HTTP {opinion.refused_with})" if answer is Unanswered.REFUSED else ""
+        return Finding(part, ok=False, detail=f"{answer.value}{status}; see docs/second-opinion.md")
     detail = f"answers in {seconds:.1f} s; of a made-up leak it says {answer.category.value}"
     return Finding(part, ok=True, detail=detail)
 

@@ -189,6 +189,27 @@ def test_copies_of_a_raised_post_are_raised_without_asking_or_paying_again(stage
     assert stage.value("second_opinions_asked") == 1
 
 
+def test_a_copy_of_what_was_not_raised_for_want_of_allowance_is_not_raised_either(
+    stage: Stage,
+) -> None:
+    memos = [about(number, text=f"Memo {number % 4}") for number in range(1, 9)]
+    with closing(stage.seconding(raises_per_day=2)) as seconding:
+        raised = seconding.on(memos)
+        later = seconding.on([about(number + 8, text=f"Memo {number}") for number in range(4)])
+    assert len({f"Memo {number % 4}" for number in raised}) == 2
+    assert len(raised) == 4
+    assert {number % 4 for number in later} == {number % 4 for number in raised}
+
+
+def test_a_copy_of_what_was_raised_yesterday_is_an_alarm_of_today(stage: Stage) -> None:
+    with closing(stage.seconding(raises_per_day=1)) as seconding:
+        assert list(seconding.on([about(1, text="De memo")])) == [1]
+        stage.clock.advance(days=1)
+        assert list(seconding.on([about(2, text="De memo")])) == [2]
+        assert seconding.on([about(3, text="Een andere memo")]) == {}
+    assert stage.value("second_opinions_asked") == 1
+
+
 @pytest.mark.parametrize("kept", ["", "nonsense", "[]", '{"day": 3}', '{"unknown": 1}'])
 def test_an_unreadable_allowance_starts_anew(stage: Stage, kept: str) -> None:
     with stage.store.write() as unit:
@@ -222,6 +243,7 @@ class Broken:
     """An opinion with a defect of its own."""
 
     version = "broken"
+    refused_with = None
 
     def ask(self, questions: object, grant: Callable[[int], int]) -> list[Answer | Unanswered]:
         raise RuntimeError(f"{questions} and {grant}")
@@ -376,7 +398,7 @@ def test_check_online_names_what_is_wrong(tmp_path: Path) -> None:
         (tmp_path / "config.toml").write_text(CONFIG.format(base_url=server.base_url))
         found = _second_opinion(load(tmp_path / "config.toml"))
     assert not found.ok
-    assert "refused" in found.detail
+    assert "refused (HTTP 401)" in found.detail
     assert "sk-of-the-house" not in found.detail
 
 
