@@ -11,6 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -33,8 +34,11 @@ _MOST_ROWS: Final = 256
 _MOST_PLACES: Final = 50
 """Places of one value in one post that are shown."""
 
-Window = tuple[int, int, str]
-"""First and last word of a stretch of a post, and what it says, written together."""
+_AT_ONCE: Final = 4096
+"""Stretches of a post that are hashed together: one of single letters has a million."""
+
+Stretch = tuple[int, int, int]
+"""First and last word of a stretch of a post, and the hash of what it says, written together."""
 
 
 @dataclass(slots=True)
@@ -57,16 +61,26 @@ class Entries:
         ValueError: the item is damaged.
     """
 
-    def __init__(self, item: Item, fingerprints: Fingerprints) -> None:
+    def __init__(self, item: Item) -> None:
         self._item = item
-        self._fingerprints = fingerprints
         self._table, self.lengths = unpack_entries(item.prints)
-        self._hashes = self._table["hash"]
+        # A copy: numpy would make one at every search in a column of a packed table.
+        self._hashes = np.ascontiguousarray(self._table["hash"], np.uint64)
         self._chances = math.log2(max(1, len(np.unique(self._hashes))))
 
-    def find(self, words: Sequence[Word], windows: Iterable[Window]) -> Iterator[Hit]:
-        """Yield what of the list stands among ``windows`` of ``words``."""
-        rows = self._found(windows)
+    def holds(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        """Say of each hash whether it is of an entry."""
+        if not len(self._hashes):
+            return np.zeros(len(hashes), np.bool_)
+        places = np.searchsorted(self._hashes, hashes)
+        met: npt.NDArray[np.bool_] = (
+            self._hashes[np.minimum(places, len(self._hashes) - 1)] == hashes
+        )
+        return met
+
+    def find(self, words: Sequence[Word], stretches: Iterable[Stretch]) -> Iterator[Hit]:
+        """Yield what of the list stands among ``stretches`` of ``words``."""
+        rows = self._found(stretches)
         several = _several(rows)
         best: dict[tuple[int, int], Hit] = {}
         for cells in rows.values():
@@ -76,14 +90,13 @@ class Entries:
                     best[hit.start, hit.end] = hit
         yield from best.values()
 
-    def _found(self, windows: Iterable[Window]) -> _Rows:
+    def _found(self, stretches: Iterable[Stretch]) -> _Rows:
         rows: _Rows = defaultdict(dict)
         common: list[tuple[npt.NDArray[Any], tuple[int, int]]] = []
-        for first, last, text in windows:
-            if len(text) not in self.lengths:
-                continue
-            value = np.uint64(self._fingerprints.entry(text))
-            start, end = np.searchsorted(self._hashes, [value, value + np.uint64(1)])
+        for first, last, digest in stretches:
+            value = np.uint64(digest)
+            start = np.searchsorted(self._hashes, value)
+            end = np.searchsorted(self._hashes, value, "right")
             if end - start > _MOST_ROWS:
                 common.append((self._table[start:end], (first, last)))
             else:
@@ -121,7 +134,28 @@ class Entries:
                 )
 
 
-def windows_of(words: Sequence[Word], lengths: frozenset[int]) -> Iterator[Window]:
+def stretches_of(
+    words: Sequence[Word], lists: Sequence[Entries], fingerprints: Fingerprints
+) -> list[Stretch]:
+    """Return the stretches of ``words`` that stand in some of ``lists``.
+
+    Each is hashed once, whatever the number of lists. What is said more often than is shown is left out.
+    """
+    candidates = _candidates(words, frozenset[int]().union(*(each.lengths for each in lists)))
+    found: list[Stretch] = []
+    times: dict[int, int] = defaultdict(int)
+    while some := list(islice(candidates, _AT_ONCE)):
+        hashes = np.fromiter((fingerprints.entry(text) for _, _, text in some), np.uint64)
+        met = np.logical_or.reduce([each.holds(hashes) for each in lists])
+        for place in np.nonzero(met)[0]:
+            digest = int(hashes[place])
+            times[digest] += 1
+            if times[digest] <= _MOST_PLACES:
+                found.append((some[place][0], some[place][1], digest))
+    return found
+
+
+def _candidates(words: Sequence[Word], lengths: frozenset[int]) -> Iterator[tuple[int, int, str]]:
     """Yield each stretch of words that, written together, is as long as some entry."""
     longest = min(max(lengths, default=0), LONGEST_ENTRY)
     for first in range(len(words)):

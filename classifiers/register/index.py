@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from classifiers.base import Confidence
 from classifiers.register.boilerplate import boilerplate
-from classifiers.register.entries import Entries, windows_of
+from classifiers.register.entries import Entries, stretches_of
 from classifiers.register.fingerprints import SCHEME, Fingerprints, Shingle
 from classifiers.register.items import Hit, Item, ItemKind, unpack_sections
 from classifiers.register.words import Word, words_of
@@ -105,14 +105,13 @@ class Index:
                 elif item.kind is ItemKind.DOCUMENT:
                     documents.append((item, unpack_sections(item.prints)))
                 else:
-                    self._lists.append(Entries(item, fingerprints))
+                    self._lists.append(Entries(item))
             except ValueError:
                 unusable.append(item.label)
         self.unusable = tuple(unusable)
         """Labels of items that are damaged, or that another version registered: register them anew."""
         self._public = np.unique(np.concatenate(public))
         self._postings = self._passages(documents)
-        self._lengths = frozenset[int]().union(*(each.lengths for each in self._lists))
         more = math.log2(max(1.0, len(self._owners) / SMALL_REGISTER))
         self._extra_bits = _BITS_PER_DOUBLING * more
 
@@ -257,9 +256,9 @@ class Index:
     def _entries(self, words: Sequence[Word]) -> Iterator[Hit]:
         if not self._lists:
             return
-        windows = list(windows_of(words, self._lengths))
+        stretches = stretches_of(words, self._lists, self._fingerprints)
         for each in self._lists:
-            yield from each.find(words, windows)
+            yield from each.find(words, stretches)
 
 
 @lru_cache(maxsize=4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -156,6 +158,24 @@ def test_a_value_of_thousands_of_rows_is_looked_for_beside_others() -> None:
 
 def test_ordinary_posts_hold_nothing_of_a_list() -> None:
     assert [text for text in SENTENCES if RECORDS.find(text) or TERMS.find(text)] == []
+
+
+def test_a_hostile_text_costs_bounded_time_however_many_lists_there_are() -> None:
+    rows = [[f"{'x' * length}{length:05d}", f"NL20INGB{length:010d}"] for length in range(1, 60)]
+    lists = [registered(rows[number:], label=f"list-{number}")[0] for number in range(4)]
+    index = Index(lists, FINGERPRINTS)
+    for text in ("a b c " * 1500, "1 2 3 " * 1500, "NL20INGB0000000007 " * 900):
+        before = time.process_time()
+        index.find(text)
+        assert time.process_time() - before < 4.0
+
+
+def test_what_is_said_a_hundred_times_does_not_hide_what_is_said_once() -> None:
+    hits = RECORDS.find("NL91ABNA0417164300 " * 100 + "en NL20INGB0001234567")
+    found = {hit.start for hit in hits}
+    assert 0 in found
+    assert 1903 in found
+    assert all(hit.several for hit in hits)
 
 
 def test_an_empty_list_is_refused() -> None:
