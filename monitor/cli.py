@@ -751,6 +751,10 @@ def feedback(  # noqa: PLR0917 - the options of the command
             _fail(
                 "say which: merkwacht feedback ID leak|no-leak (ids: merkwacht review)", EXIT_USAGE
             )
+        if undo or category or sentiment or abuse or note:
+            _fail(
+                "without ID each line says all of this itself; leave out all but --by", EXIT_USAGE
+            )
         _feedback_from_stdin(config, who)
         return
     if undo == (verdict is not None):

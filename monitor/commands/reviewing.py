@@ -150,6 +150,8 @@ def judgement(
     if not 0 < mention_id < _IDS:
         raise ValueError(f"there is no mention {mention_id}")
     by, note = _storable(by, MOST_NAME, "name"), _storable(note, MOST_NOTE, "note")
+    if not by:
+        raise ValueError("nobody is named; say --by NAME")
     if verdict == UNDO:
         if category or sentiment or abuse:
             raise ValueError("undo takes back all that was said; leave out the labels")

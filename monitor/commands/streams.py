@@ -41,7 +41,8 @@ def read_lines(source: TextIO, errors: TextIO, *, plain: bool) -> Iterator[Line 
         try:
             yield _parse(number, line)
         except ValueError as error:
-            errors.write(json.dumps({"line": number, "error": str(error)}) + "\n")
+            word = {"line": number, "error": str(error)}
+            errors.write(json.dumps(word, ensure_ascii=False) + "\n")
             yield None
 
 

@@ -463,6 +463,8 @@ def test_review_feedback_and_evaluate_work_together(tmp_path: Path) -> None:
         (("feedback", "1"), "say either leak, no-leak or --undo"),
         (("feedback", "1", "leak", "--undo"), "say either leak, no-leak or --undo"),
         (("feedback", "1", "no-leak", "--category", "internal"), "no category"),
+        (("feedback", "1", "leak", "--by", " "), "say --by NAME"),
+        (("feedback", "--undo"), "each line says all of this itself"),
         (("evaluate", "nowhere.jsonl"), "no such file"),
         (("evaluate", "config.toml", "--stored"), "not for a file"),
     ],
