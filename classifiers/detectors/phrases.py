@@ -28,6 +28,13 @@ CONNECTOR = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _LED = re.compile(r"(?:[:=]|\b(?:is|nu|now|was|wordt))\s{0,3}[\"']?$", re.IGNORECASE)
+_OF_WHAT = re.compile(
+    r"""\s{1,3}(?:van|voor|op|bij|of|for|to|on)\s{1,3}(?:[^\s.!?:=]{1,30}\s{1,3}){0,4}[^\s.!?:=]{1,30}
+        (?:\s{1,3}(?:is|was|wordt)\s{1,3}(?:nu\s|now\s|nog\s(?:steeds\s)?|still\s)?|\s{0,3}[:=])
+        \s{0,3}["']?$""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""Between the word and its value: what it opens, and *is*."""
 _TOKEN = re.compile(r"""[^\s"'<>(),;`|]{1,80}""")
 _QUOTED = re.compile(r"""["']([^"'\n]{4,40})["']""")
 _CODE = re.compile(
@@ -218,7 +225,9 @@ class PhraseDetector:
             whole = _TOKEN.match(text, token.start())  # the window may end within it
             value = (whole or token)[0].rstrip(".:?")
             start, end = token.start(), token.start() + len(value)
-            direct = phrase.direct is not None and start <= direct_at
+            direct = phrase.direct is not None and (
+                start <= direct_at or _OF_WHAT.match(text[at:start]) is not None
+            )
             led = direct or _LED.search(text[max(at, start - 8) : start]) is not None
             if not judge(value, strict=strict or not led):
                 continue
