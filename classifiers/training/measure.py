@@ -65,9 +65,9 @@ class Allowance:
 
 
 ALLOWANCES: Final[Mapping[str, Allowance]] = {
-    "strict": Allowance(0.5, 2.0, 2.0, 8.0),
-    "balanced": Allowance(1.5, 5.0, 8.0, 15.0),
-    "wide": Allowance(5.0, 12.0, 20.0, 30.0),
+    "strict": Allowance(0.5, 4.0, 2.0, 10.0),
+    "balanced": Allowance(1.5, 10.0, 5.0, 18.0),
+    "wide": Allowance(5.0, 18.0, 20.0, 30.0),
 }
 
 
