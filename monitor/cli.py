@@ -1133,7 +1133,8 @@ def fingerprint_test(
         settings = _load(config)[1]
         store = _open_store(settings, migrate=False)
         detector = open_detector(store, open_pseudonyms(store))
-        fingerprint.show_hits(detector.hits(sys.stdin.read()), sys.stdout, as_json=as_json)
+        hits = fingerprint.hits_in(detector, sys.stdin.read())
+        fingerprint.show_hits(hits, sys.stdout, as_json=as_json)
         store.close()
 
 

@@ -106,13 +106,17 @@ def find_all(detectors: Iterable[Detector], text: str) -> tuple[Finding, ...]:
     return tuple(kept)
 
 
+def looked_at(text: str) -> dict[int, str]:
+    """Return the parts of ``text`` that are looked at, by where they start."""
+    if len(text) <= HEAD + TAIL:
+        return {0: text}
+    return {0: text[:HEAD], len(text) - TAIL: text[-TAIL:]}
+
+
 def _found(detectors: Sequence[Detector], text: str) -> list[Finding]:
     """Return every finding with offsets into ``text``."""
-    starts = (
-        {0: text} if len(text) <= HEAD + TAIL else {0: text[:HEAD], len(text) - TAIL: text[-TAIL:]}
-    )
     found: list[Finding] = []
-    for start, part in starts.items():
+    for start, part in looked_at(text).items():
         for reading in unfold(part):
             for detector in detectors:
                 for finding in detector.find(reading.text):

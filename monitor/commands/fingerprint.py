@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from classifiers.base import LeakCategory
+from classifiers.detectors.base import looked_at
 from classifiers.register.detector import RegisterDetector
 from classifiers.register.documents import RegistrationError, document
 from classifiers.register.fingerprints import SCHEME, Fingerprints
@@ -229,6 +230,15 @@ def show_hits(hits: Sequence[Hit], sink: TextIO, *, as_json: bool) -> None:
     Console(file=sink, highlight=False, markup=False).print(table if hits else words)
 
 
+def hits_in(detector: RegisterDetector, text: str) -> list[Hit]:
+    """What of the register stands in a post, looked at as the daemon does: both its ends."""
+    return [
+        replace(hit, start=hit.start + start, end=hit.end + start)
+        for start, part in looked_at(text).items()
+        for hit in detector.hits(part)
+    ]
+
+
 def rescan(
     store: Store,
     detector: RegisterDetector,
@@ -243,7 +253,7 @@ def rescan(
     found = 0
     with store.read() as unit:
         for done, (mention, _) in enumerate(unit.mentions.each(since, None), start=1):
-            hits = detector.hits(mention.post.text)
+            hits = hits_in(detector, mention.post.text)
             if hits:
                 found += 1
                 line = {
