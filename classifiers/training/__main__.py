@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from classifiers.training.data import OWN, load
-from classifiers.training.loop import Plan, Trainer
+from classifiers.training.loop import Plan, Trainer, revive
 from classifiers.training.network import KEPT_LAYERS
 from classifiers.training.pruning import choose_layers
 from classifiers.training.release import release
@@ -42,7 +42,13 @@ def main(arguments: list[str] | None = None) -> int:
             lambda stage: load(options.corpora, options.own, "train", stage),
             [example for posts in watched.values() for example in posts],
             checkpoint,
-            Plan(minutes=options.minutes, seed=options.seed),
+            Plan(
+                minutes=options.minutes,
+                rate=options.rate,
+                seed=options.seed,
+                layers=tuple(options.layers),
+            ),
+            teacher=revive(base, options.teacher)[0] if options.teacher else None,
         )
         trainer.run()
         progress = trainer.progress
@@ -81,6 +87,26 @@ def _parser() -> argparse.ArgumentParser:
         "--own", help="our own posts (default: those of this repository)", type=Path, default=OWN
     )
     parser.add_argument("--minutes", type=float, default=90.0, help="budget (default: 90)")
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=Plan.rate,
+        help="highest learning rate of the layers (default: %(default)g; for all twelve 8e-5)",
+    )
+    parser.add_argument(
+        "--layers",
+        help="layers of the base that stay, counted from 0 (default: %(default)s)",
+        type=lambda text: [int(part) for part in text.split(",")],
+        default=list(KEPT_LAYERS),
+        metavar="N,N,…",
+    )
+    parser.add_argument(
+        "--teacher",
+        help="checkpoint of a trained network, for instance one of all layers, to learn from "
+        "beside the labels (default: none)",
+        type=Path,
+        metavar="FILE",
+    )
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
     parser.add_argument("--seed", type=int, default=0, help="of shuffling (default: 0)")
     parser.add_argument("--name", default=_NAME, help=f"version of the model (default: {_NAME})")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from classifiers.training.data import Source, sources
 from classifiers.training.loop import Progress
 from classifiers.training.measure import ALLOWANCES, THREATS_PER_THOUSAND, Allowance, Figure
-from classifiers.training.network import KEPT_LAYERS
 
 if TYPE_CHECKING:
     from classifiers.training.release import Comparison
@@ -33,7 +32,7 @@ def card(
         vocabulary=config["vocab_size"],
         command=_COMMAND.format(minutes=f"{progress.seconds / 60:.0f}"),
         data="\n".join(map(_data_row, sources())),
-        kept=", ".join(str(layer + 1) for layer in KEPT_LAYERS),
+        kept=", ".join(str(layer + 1) for layer in config["kept_layers"]),
         points="\n".join(map(_point_row, config["heads"]["leak"]["operating_points"].items())),
         allowances="\n".join(map(_allowance_row, ALLOWANCES.items())),
         threats=f"{THREATS_PER_THOUSAND:g}",

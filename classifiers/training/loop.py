@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from classifiers.training.data import SENTIMENTS, UNKNOWN, Example, Stage, draw
-from classifiers.training.network import HEADS, Network, pad, tokenizer
+from classifiers.training.network import HEADS, KEPT_LAYERS, Network, pad, tokenizer
 from classifiers.training.variations import vary
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,12 @@ class Plan:
     case: float = 0.08
     joined: float = 0.15
     """The last three: shares of posts varied, see :func:`classifiers.training.variations.vary`."""
+    layers: tuple[int, ...] = KEPT_LAYERS
+    """Which layers of the base learn; the others are left out."""
+    doubt: float = 2.0
+    """Temperature at which a teacher's opinions are compared with the student's."""
+    trust: float = 1.0
+    """Weight of the teacher's opinions beside the labels."""
     seed: int = 0
     checkpoint_minutes: float = 5.0
     glance_minutes: float = 12.0
@@ -82,14 +88,23 @@ class Trainer:
         glance: development posts to look at now and then, for the log only; may be empty.
         checkpoint: where the run is saved, and resumed from.
         plan: how long and how fast.
+        teacher: a trained network of the same heads, whose opinions are learned beside the labels.
     """
 
     def __init__(
-        self, base: Path, load: Loader, glance: Sequence[Example], checkpoint: Path, plan: Plan
+        self,
+        base: Path,
+        load: Loader,
+        glance: Sequence[Example],
+        checkpoint: Path,
+        plan: Plan,
+        *,
+        teacher: Network | None = None,
     ) -> None:
         torch.manual_seed(plan.seed)
-        self.network = Network(base)
+        self.network = Network(base, layers=plan.layers)
         self.progress = Progress()
+        self._teacher = None if teacher is None else teacher.eval()
         self._load = load
         self._glance = glance
         self._checkpoint = checkpoint
@@ -144,7 +159,7 @@ class Trainer:
             if self._done >= 1.0 or plan.stage(self._done) is not stage:
                 return
             _schedule(self._optimizer, plan, self._done)
-            _step(self.network, self._optimizer, losses, batch, ids)
+            self._step(losses, batch, ids)
             now = time.monotonic()
             progress.seconds += now - last
             last = now
@@ -174,6 +189,20 @@ class Trainer:
                 self._looked = last = time.monotonic()
         progress.rounds += 1
 
+    def _step(self, losses: _Losses, batch: list[Example], ids: list[list[int]]) -> None:
+        self.network.train()
+        inputs = pad(ids)
+        logits = self.network(*inputs)
+        loss = losses(logits, batch)
+        if self._teacher is not None:
+            with torch.no_grad():
+                opinions = self._teacher(*inputs)
+            loss = loss + self._plan.trust * disagreement(logits, opinions, self._plan.doubt)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self._optimizer.step()
+
 
 def save(
     path: Path, network: Network, optimizer: torch.optim.Optimizer, progress: Progress
@@ -183,6 +212,7 @@ def save(
     fresh = path.with_suffix(".part")
     torch.save(
         {
+            "layers": network.layers,
             "network": network.state_dict(),
             "optimizer": optimizer.state_dict(),
             "progress": numbers,
@@ -195,7 +225,11 @@ def save(
 def restore(
     path: Path, network: Network, optimizer: torch.optim.Optimizer | None = None
 ) -> Progress:
-    """Read a checkpoint into ``network`` (and ``optimizer``)."""
+    """Read a checkpoint into ``network`` (and ``optimizer``).
+
+    Raises:
+        ValueError: the checkpoint belongs to a network of other layers.
+    """
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     try:
         network.load_state_dict(state["network"])
@@ -206,6 +240,36 @@ def restore(
     if optimizer is not None:
         optimizer.load_state_dict(state["optimizer"])
     return Progress(**state["progress"])
+
+
+def revive(base: Path, path: Path) -> tuple[Network, Progress]:
+    """The network of a checkpoint, with the layers that it was trained with."""
+    layers = torch.load(path, map_location="cpu", weights_only=True).get("layers", KEPT_LAYERS)
+    network = Network(base, layers=layers)
+    return network, restore(path, network)
+
+
+def disagreement(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], doubt: float) -> Tensor:
+    """How far the heads' opinions are from a teacher's, per post.
+
+    Kullback-Leibler divergence at temperature ``doubt``, times its square, summed over the heads
+    (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network"). One column is the logit
+    of one of two classes.
+    """
+    parts = []
+    for mine, theirs in zip(student, teacher, strict=True):
+        if mine.shape[1] == 1:
+            mine = torch.cat([torch.zeros_like(mine), mine], dim=1)  # noqa: PLW2901 - as two
+            theirs = torch.cat([torch.zeros_like(theirs), theirs], dim=1)  # noqa: PLW2901
+        parts.append(
+            functional.kl_div(
+                functional.log_softmax(mine / doubt, dim=1),
+                functional.log_softmax(theirs / doubt, dim=1),
+                reduction="batchmean",
+                log_target=True,
+            )
+        )
+    return doubt**2 * torch.stack(parts).sum()
 
 
 def _optimizer(network: Network, plan: Plan) -> torch.optim.Optimizer:
@@ -234,21 +298,6 @@ def _schedule(optimizer: torch.optim.Optimizer, plan: Plan, done: float) -> None
     factor = min(1.0, 0.02 + done / plan.warm_up) * max(0.0, 1.0 - done)
     for group in optimizer.param_groups:
         group["lr"] = group["full_rate"] * factor
-
-
-def _step(
-    network: Network,
-    optimizer: torch.optim.Optimizer,
-    losses: _Losses,
-    batch: list[Example],
-    ids: list[list[int]],
-) -> None:
-    network.train()
-    loss = losses(network(*pad(ids)), batch)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-    optimizer.step()
 
 
 def _batches(

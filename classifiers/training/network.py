@@ -44,6 +44,7 @@ class Network(nn.Module):
             attn_implementation="eager",
             dtype=torch.float32,
         )
+        self.layers = tuple(layers)
         whole = self.encoder.encoder.layer
         self.encoder.encoder.layer = nn.ModuleList([whole[i] for i in layers])
         self.encoder.config.num_hidden_layers = len(layers)

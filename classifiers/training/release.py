@@ -20,7 +20,7 @@ from classifiers.embedded import EmbeddedModel, OperatingPoint
 from classifiers.training import graph
 from classifiers.training.card import card
 from classifiers.training.data import ABUSES, CATEGORIES, SENTIMENTS, Example, load
-from classifiers.training.loop import restore
+from classifiers.training.loop import revive
 from classifiers.training.measure import (
     ALLOWANCES,
     LEAKS,
@@ -66,8 +66,7 @@ def release(
     Raises:
         ValueError: the folder would be too large to ship.
     """
-    network = Network(base)
-    progress = restore(checkpoint, network)
+    network, progress = revive(base, checkpoint)
     with tempfile.TemporaryDirectory(prefix="merkwacht-model-") as scratch:
         folder = Path(scratch) / "model"
         folder.mkdir()
@@ -155,6 +154,7 @@ def _settings(
         "architectures": ["MerkwachtNetwork"],
         "model_version": version,
         "pooling": "mean",
+        "kept_layers": list(network.layers),
         "heads": {
             name: {
                 "id2label": {str(i): str(label) for i, label in enumerate(labels_of)},
