@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rate",
         type=float,
-        default=Plan.rate,
+        default=Plan().rate,
         help="highest learning rate of the layers (default: %(default)g; for all twelve 8e-5)",
     )
     parser.add_argument(
