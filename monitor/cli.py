@@ -882,6 +882,11 @@ def _evaluate_file(file: Path, config: Path | None) -> tuple[Report, int]:
 
     with _progress("reading", file.stat().st_size) as bar:
         cases, bad = evaluating.read_cases(file, sys.stderr, bar)
+    if not cases:
+        _fail(
+            f"{file}: no labelled posts; merkwacht evaluate --help says what a line looks like",
+            EXIT_FAILURES,
+        )
     settings = _load(config)[1] if config is not None else None
     classifier = _classifier(settings)
     with _progress("classifying", len(cases)) as bar:

@@ -210,13 +210,17 @@ def _parse(raw: bytes) -> Case:
             escalate = category is not LeakCategory.NONE
         elif escalate is (category is LeakCategory.NONE):
             raise ValueError('"escalate" and "category" contradict each other')
+    sentiment = _label(SentimentLabel, value, "sentiment")
+    abuse = _label(AbuseLabel, value, "abuse")
+    if escalate is None and sentiment is None and abuse is None:
+        raise ValueError('no label: give "escalate", "category", "sentiment" or "abuse"')
     return Case(
         text=text.encode("utf-8", "replace").decode("utf-8"),
         language=language,
         escalate=escalate,
         category=category if escalate else None,
-        sentiment=_label(SentimentLabel, value, "sentiment"),
-        abuse=_label(AbuseLabel, value, "abuse"),
+        sentiment=sentiment,
+        abuse=abuse,
     )
 
 

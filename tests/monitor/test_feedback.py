@@ -395,6 +395,7 @@ def test_a_file_of_labels_is_read_line_by_line(tmp_path: Path) -> None:
         '{"text": "c", "escalate": true, "category": "none"}',
         '{"escalate": true}',
         '{"text": "d", "abuse": "rude"}',
+        '{"text": "d"}',
         "",
         '{"text": "e", "abuse": "threat"}',
     ]
@@ -408,8 +409,8 @@ def test_a_file_of_labels_is_read_line_by_line(tmp_path: Path) -> None:
         ("e", None),
     ]
     assert cases[0].category is LeakCategory.INTERNAL
-    assert bad == 3
-    assert [json.loads(line)["line"] for line in errors.getvalue().splitlines()] == [3, 4, 5]
+    assert bad == 4
+    assert [json.loads(line)["line"] for line in errors.getvalue().splitlines()] == [3, 4, 5, 6]
     assert seen[-1] == file.stat().st_size
 
 
@@ -491,6 +492,14 @@ def test_evaluate_measures_a_file_without_any_configuration(tmp_path: Path) -> N
     assert "Sentiment" in done.stdout
     assert "upper bound" not in done.stdout
     assert not (tmp_path / "merkwacht.db").exists()
+
+
+@pytest.mark.parametrize("content", ["", '{"text": "lekker brood"}\n'])
+def test_a_file_without_labels_is_no_measurement(tmp_path: Path, content: str) -> None:
+    (tmp_path / "labels.jsonl").write_text(content)
+    done = merkwacht("evaluate", "labels.jsonl", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no labelled posts" in done.stderr
 
 
 def test_check_says_what_the_sensitivity_costs(tmp_path: Path) -> None:
