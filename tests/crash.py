@@ -453,7 +453,7 @@ _MUST_BE_EMPTY = {
         SELECT id FROM incident WHERE id NOT IN (SELECT incident_id FROM signal)""",
     "a leak without its signal": """
         SELECT mention.post_id FROM mention JOIN assessment ON mention_id = mention.id
-        WHERE leak AND 'leak:' || brand || ':' || platform || ':' || post_id
+        WHERE leak_band = 'escalate' AND 'leak:' || brand || ':' || platform || ':' || post_id
         NOT IN (SELECT key FROM signal)
         -- A threat without evidence of a leak is a threat only.
         AND (abuse <> 'threat' OR EXISTS (
