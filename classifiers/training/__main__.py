@@ -47,6 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
                 rate=options.rate,
                 seed=options.seed,
                 layers=tuple(options.layers),
+                foundation=options.foundation,
+                precision=getattr(torch, options.precision),
             ),
             teacher=revive(base, options.teacher)[0] if options.teacher else None,
         )
@@ -91,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         "--rate",
         type=float,
         default=Plan().rate,
-        help="highest learning rate of the layers (default: %(default)g; for all twelve 8e-5)",
+        help="highest learning rate of the layers (default: %(default)g; for all twelve 1e-4)",
     )
     parser.add_argument(
         "--layers",
@@ -102,10 +104,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--teacher",
-        help="checkpoint of a trained network, for instance one of all layers, to learn from "
+        help="checkpoint of a trained network with more layers, to start from and to learn from "
         "beside the labels (default: none)",
         type=Path,
         metavar="FILE",
+    )
+    parser.add_argument(
+        "--foundation",
+        type=float,
+        default=Plan().foundation,
+        help="share of the budget for the large public sets alone, 0..1 (default: %(default)g; "
+        "less with a teacher)",
+        metavar="SHARE",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=["float32", "bfloat16"],
+        default="float32",
+        help="bfloat16 is two to three times as fast on CPUs with AMX, and slower on others "
+        "(default: %(default)s)",
     )
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
     parser.add_argument("--seed", type=int, default=0, help="of shuffling (default: 0)")

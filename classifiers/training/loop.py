@@ -43,7 +43,7 @@ class Plan:
     minutes: float = 90.0
     foundation: float = 0.3
     """Share of the minutes for the first stage."""
-    batch: int = 32
+    batch: int = 64
     rate: float = 1.2e-4
     head_rate: float = 1e-3
     embedding_rate: float = 6e-5
@@ -60,6 +60,9 @@ class Plan:
     """Temperature at which a teacher's opinions are compared with the student's."""
     trust: float = 1.0
     """Weight of the teacher's opinions beside the labels."""
+    likeness: float = 2.0
+    """Weight of how near a post's mean state has to be to the teacher's."""
+    precision: torch.dtype = torch.float32
     seed: int = 0
     checkpoint_minutes: float = 5.0
     glance_minutes: float = 12.0
@@ -88,7 +91,8 @@ class Trainer:
         glance: development posts to look at now and then, for the log only; may be empty.
         checkpoint: where the run is saved, and resumed from.
         plan: how long and how fast.
-        teacher: a trained network of the same heads, whose opinions are learned beside the labels.
+        teacher: a trained network of the same heads and at least the same layers: where the
+            training starts, and whose opinions and states are learned beside the labels.
     """
 
     def __init__(
@@ -102,9 +106,12 @@ class Trainer:
         teacher: Network | None = None,
     ) -> None:
         torch.manual_seed(plan.seed)
-        self.network = Network(base, layers=plan.layers)
+        self.network = Network(base, layers=plan.layers, precision=plan.precision)
         self.progress = Progress()
-        self._teacher = None if teacher is None else teacher.eval()
+        self._teacher = teacher
+        if teacher is not None:
+            teacher.eval().precision = plan.precision
+            self.network.adopt(teacher)
         self._load = load
         self._glance = glance
         self._checkpoint = checkpoint
@@ -192,12 +199,16 @@ class Trainer:
     def _step(self, losses: _Losses, batch: list[Example], ids: list[list[int]]) -> None:
         self.network.train()
         inputs = pad(ids)
-        logits = self.network(*inputs)
+        state = self.network.read(*inputs)
+        logits = self.network.judge(state)
         loss = losses(logits, batch)
         if self._teacher is not None:
+            plan = self._plan
             with torch.no_grad():
-                opinions = self._teacher(*inputs)
-            loss = loss + self._plan.trust * disagreement(logits, opinions, self._plan.doubt)
+                aim = self._teacher.read(*inputs)
+                opinions = self._teacher.judge(aim)
+            loss = loss + plan.trust * disagreement(logits, opinions, plan.doubt)
+            loss = loss + plan.likeness * (1.0 - functional.cosine_similarity(state, aim)).mean()
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
