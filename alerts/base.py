@@ -133,6 +133,22 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Chart:
+    """Counts against what is usual, to be drawn beside an alert. All tuples have one length."""
+
+    start: datetime
+    """Start of the first step."""
+    step: timedelta
+    observed: tuple[float | None, ...]
+    """Count of each step; None where the sources were dark."""
+    expected: tuple[float, ...]
+    upper: tuple[float, ...]
+    """Highest ordinary count of each step."""
+    rang_at: datetime | None = None
+    """When the alarm rang."""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """What a notification says, before a channel dresses it. Plain text throughout.
 
@@ -164,6 +180,8 @@ class Message:
     """What to do now, in order."""
     link: str | None = None
     """Where to see and take it, when there is an inbox."""
+    chart: Chart | None = None
+    """The last two days of a spike; drawn by channels that can show a picture."""
 
 
 @dataclass(frozen=True, slots=True)
