@@ -71,17 +71,29 @@ class Season:
             hourly: relative variance of an hour's rate.
             daily: relative variance of a day's rate.
         """
-        self._now = now = self._place(at)
+        self._now, self._usual, expected, doubt = self._at(at, hourly, daily)
+        return expected, doubt
+
+    def peek(self, at: int, hourly: float, daily: float) -> tuple[float, float]:
+        """As :meth:`expect`, but changing nothing: :meth:`learn` still learns what was expected."""
+        _, _, expected, doubt = self._at(at, hourly, daily)
+        return expected, doubt
+
+    def _at(
+        self, at: int, hourly: float, daily: float
+    ) -> tuple[tuple[int, int, int, float], tuple[float, float], float, float]:
+        """Place in the season, shares of hour and day, expected count and its doubt."""
+        now = self._place(at)
         day, hour, later, share = now
         shape, doubt = self._shape(hour, later, share, hourly)
         factor, day_doubt = self._weekday(day, daily)
-        self._usual = shape, factor
         counts, exposure = self._level
         level = (counts + _LEVEL_PRIOR) / (exposure + 1)
         level_doubt = 1 / (counts + _LEVEL_PRIOR) + daily * self._per_day / (
             exposure + self._per_day / 24
         )
-        return level * shape * factor, doubt + day_doubt + level_doubt
+        expected = level * shape * factor
+        return now, (shape, factor), expected, doubt + day_doubt + level_doubt
 
     def learn(self, value: float) -> None:
         """Take the ordinary count of the bucket last expected into what is usual."""

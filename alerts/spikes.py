@@ -117,6 +117,13 @@ def check_count(value: float) -> None:
         raise ValueError(f"a count is a number of at least 0, not {value}")
 
 
+def _aware(at: datetime) -> int:
+    """Seconds since 1970. Raises ValueError when the moment is naive."""
+    if at.tzinfo is None:
+        raise ValueError(f"the bucket {at} has no time zone")
+    return int(at.timestamp())
+
+
 class _Window:
     """The newest sums of one time scale.
 
@@ -301,6 +308,26 @@ class SpikeDetector:
         self._ripen()
         return self._verdict(moment, value, expected, ordinary, best, alert=alert)
 
+    def usual_at(self, at: datetime) -> tuple[float, float]:
+        """Expected and highest ordinary value of any one bucket, from what is known now.
+
+        Changes nothing, and asks nothing of the order: for charts of the past and the hours to come.
+
+        Args:
+            at: start of the bucket, aware.
+
+        Returns:
+            As ``expected`` and ``upper`` of a verdict.
+
+        Raises:
+            ValueError: ``at`` is naive.
+        """
+        expected, doubt = self._usual.peek(_aware(at))
+        return expected, self._upper(expected, doubt)
+
+    def _upper(self, expected: float, doubt: float) -> float:
+        return upper_quantile(expected, self._usual.variations[0].dispersion + doubt, CLIP)
+
     def _ripen(self) -> None:
         """Begin to use what was learnt long enough ago."""
         if self._covered < _RIPE_FROM:
@@ -324,9 +351,7 @@ class SpikeDetector:
         self._learning.learn(value, sums)
 
     def _moment(self, at: datetime) -> int:
-        if at.tzinfo is None:
-            raise ValueError(f"the bucket {at} has no time zone")
-        moment = int(at.timestamp())
+        moment = _aware(at)
         if self._last is not None and moment <= self._last:
             raise ValueError(f"the bucket {at} is not later than the one before")
         return moment

@@ -92,6 +92,10 @@ class Usual:
         """Expected count of the bucket at ``at``, and the relative variance of that expectation."""
         return self.season.expect(at, self._hourly.dispersion, self.variations[-1].dispersion)
 
+    def peek(self, at: int) -> tuple[float, float]:
+        """As :meth:`expect`, but changing nothing."""
+        return self.season.peek(at, self._hourly.dispersion, self.variations[-1].dispersion)
+
     def learn(self, value: float, sums: Sequence[tuple[float, float, float]]) -> None:
         """Take in the bucket last expected: its clipped count, and each scale's sums.
 

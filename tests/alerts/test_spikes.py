@@ -215,6 +215,25 @@ def test_nights_and_weekends_are_learnt() -> None:
     assert verdicts[wednesday + 15].expected > 1.3 * verdicts[saturday + 15].expected
 
 
+def test_what_is_usual_can_be_asked_of_any_hour_and_changes_nothing() -> None:
+    counts = days(20, 30, 9)
+    detector = SpikeDetector(bucket=HOUR, timezone="Europe/Amsterdam")
+    for index, count in enumerate(counts):
+        moment = MONDAY + HOUR * index
+        before = detector.snapshot()
+        asked = detector.usual_at(moment)
+        detector.usual_at(MONDAY - HOUR * 1000)
+        detector.usual_at(MONDAY + HOUR * 7000)
+        assert detector.snapshot() == before
+        verdict = detector.advance(moment, count)
+        assert asked == (verdict.expected, verdict.upper)
+    night, noon = (detector.usual_at(MONDAY + timedelta(days=60, hours=h)) for h in (3, 15))
+    assert noon[0] > 4 * night[0]
+    assert noon[1] > noon[0]
+    with pytest.raises(ValueError, match="no time zone"):
+        detector.usual_at(datetime(2026, 2, 1))  # noqa: DTZ001 - naive is the point
+
+
 def test_dark_hours_are_no_zeros() -> None:
     counts = days(10, 21, 10)
     dark = SpikeDetector(bucket=HOUR)
