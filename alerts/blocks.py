@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from alerts.base import Event, Message, Sample, Severity
+from alerts.chart import chart_line
 from alerts.message import heading, sample_line, since_line
 from alerts.plain import one_line, plain
 from alerts.words import words
@@ -85,6 +86,8 @@ def _lead(message: Message) -> str:
         _fit(message.summary, FALLBACK_LIMIT, escape),
         f"{catalogue.text('label.since')} {escape(since_line(message))}",
     ]
+    if message.chart is not None:
+        lines.append(escape(chart_line(message.chart, language=message.language)))
     if message.link and (link := _link(message.link, catalogue.text("label.open"))):
         lines.append(f"*{link}*")
     return "\n".join(lines)

@@ -17,6 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from alerts.base import Delivery, Event, Message, Sample, Severity
+from alerts.chart import chart_line, describe, draw
 from alerts.message import heading, marker, sample_line, since_line
 from alerts.plain import one_line
 from alerts.words import words
@@ -87,17 +88,32 @@ def build_mail(
     if message.severity is Severity.CRITICAL and message.event is not Event.RESOLVED:
         mail["Importance"] = "high"
         mail["X-Priority"] = "1"
-    text, html = render(message, key=delivery.key)
+    picture = None
+    if message.chart is not None:
+        picture = draw(message.chart, language=message.language, timezone=message.timezone)
+    name = f"chart.{mail['Message-ID'][1:-1]}"
+    text, html = render(message, key=delivery.key, picture=name if picture else None)
     mail.set_content(text)
     mail.add_alternative(html, subtype="html")
+    page = mail.get_body(("html",))
+    if picture is not None and isinstance(page, EmailMessage):
+        page.add_related(
+            picture, "image", "png", cid=f"<{name}>", disposition="inline", filename="chart.png"
+        )
     # After the parts: making them takes content headers along into the first.
     mail["Content-Language"] = message.language
     return mail
 
 
-def render(message: Message, *, key: str = "") -> tuple[str, str]:
-    """The text and the HTML of a message, without headers."""
-    values = _values(message, key)
+def render(message: Message, *, key: str = "", picture: str | None = None) -> tuple[str, str]:
+    """The text and the HTML of a message, without headers.
+
+    Args:
+        message: what to say.
+        key: idempotency key, shown at the end.
+        picture: content id of the drawn chart, where the mail carries one.
+    """
+    values = _values(message, key) | {"picture": picture}
     environment = _templates()
     text = environment.get_template("email.txt").render(values)
     html = environment.get_template("email.html").render(values)
@@ -124,6 +140,8 @@ def _values(message: Message, key: str) -> dict[str, Any]:
         "since_label": catalogue.text("label.since"),
         "view_label": catalogue.text("label.view"),
         "open_label": catalogue.text("label.open"),
+        "chart": _chart(message),
+        "bars": _bars(message),
         "notes": [
             *([catalogue.text("label.masked")] if message.samples else []),
             catalogue.text("label.watched"),
@@ -132,6 +150,20 @@ def _values(message: Message, key: str) -> dict[str, Any]:
         "incident": catalogue.text("label.incident", id=message.incident_id),
         "reference": catalogue.text("label.key", key=one_line(key)) if key else "",
     }
+
+
+def _chart(message: Message) -> str:
+    """What the chart shows, in a sentence."""
+    if message.chart is None:
+        return ""
+    return describe(message.chart, language=message.language, timezone=message.timezone)
+
+
+def _bars(message: Message) -> str:
+    """The chart as a line of text."""
+    if message.chart is None:
+        return ""
+    return chart_line(message.chart, language=message.language)
 
 
 def _shown(sample: Sample, message: Message) -> dict[str, Any]:

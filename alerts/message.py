@@ -6,7 +6,8 @@ authors under a pseudonym: nothing that leaked is spread by its alert. All wordi
 
 Facts that messages understand, beside those of ``alerts.rules``: spikes give ``observed`` and
 ``expected`` (counts), ``window_minutes``, ``since`` (ISO 8601) and, if known, ``authors``,
-``stories`` (distinct ones), ``coverage`` (0..1) and ``warming_up`` (little history yet); silent
+``stories`` (distinct ones), ``coverage`` (0..1), ``warming_up`` (little history yet), ``chart`` (a
+:class:`alerts.base.Chart` as JSON) and ``drivers`` (``alerts.drivers`` says what is in it); silent
 sources give ``source``, ``since``, ``fault`` and ``error`` (free of secrets). Whatever is missing is
 left out of the message.
 """
@@ -20,9 +21,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from alerts.base import Event, Incident, Message, Reason, Sample, Severity, Signal, SignalKind
+from alerts.base import (
+    Chart,
+    Event,
+    Incident,
+    Message,
+    Reason,
+    Sample,
+    Severity,
+    Signal,
+    SignalKind,
+)
 from alerts.incidents import SPIKES, gravest
 from alerts.plain import one_line
 from alerts.words import Words, words
@@ -51,7 +62,13 @@ _MANY_FINDINGS = 8
 _LABEL_LIMIT = 40
 _MANY_TERMS = 12
 
+_MANY_DRIVERS = 5
+_MANY_PLACES = 4
+_ONE_STORY = 0.25
+"""From this share of a spike on its largest post is worth telling."""
+
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
+_CHART: TypeAdapter[Chart] = TypeAdapter(Chart)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +128,7 @@ def compose(
         more_samples=max(0, total_mentions - len(samples)) if samples else 0,
         actions=scene.actions(),
         link=link,
+        chart=None if event is Event.RESOLVED else scene.chart(),
     )
 
 
@@ -255,6 +273,17 @@ class _Scene:
         key = "crisis" if kind in SPIKES else kind.value
         return self.words.texts(f"actions.{key}", **values)
 
+    def chart(self) -> Chart | None:
+        """The last two days in counts, if the signal tells of them."""
+        known = self.facts.get("chart")
+        if self.incident.kind not in SPIKES or known is None:
+            return None
+        try:
+            return _CHART.validate_python(known)
+        except ValidationError:
+            # Kept by another version: an alert without a picture is better than none.
+            return None
+
     def _values(self) -> dict[str, str]:
         """For every placeholder of titles and summaries."""
         platform = self.facts.get("platform")
@@ -305,6 +334,7 @@ class _Scene:
         yield "rule", self.words.text(f"rule.{self.incident.kind.value}")
         yield from self._why_posts()
         yield from self._why_counts()
+        yield from self._why_drivers()
         yield from self._why_source()
 
     def _why_posts(self) -> Iterator[tuple[str, str]]:
@@ -340,6 +370,70 @@ class _Scene:
             yield "covered", self.words.text("number.percent", value=round(coverage * 100))
         if self.facts.get("warming_up") is True:
             yield "history", self.words.text("value.warming_up")
+
+    def _why_drivers(self) -> Iterator[tuple[str, str]]:
+        """What the spike is made of, against what is usual for this brand."""
+        drivers = self.facts.get("drivers")
+        if not isinstance(drivers, Mapping):
+            return
+        if terms := [text for each in _items(drivers.get("terms")) if (text := self._term(each))]:
+            yield "drivers", ", ".join(terms[:_MANY_DRIVERS])
+        for story in _items(drivers.get("stories"))[:1]:
+            if text := self._story(story):
+                yield "story", text
+        if places := [
+            text for each in _items(drivers.get("sources")) if (text := self._place(each))
+        ]:
+            yield "places", ", ".join(places[:_MANY_PLACES])
+        if text := self._mood(drivers.get("negative")):
+            yield "mood", text
+
+    def _term(self, fact: object) -> str:
+        now, usual = _pair(fact, "now", "usual")
+        term = one_line(str(fact.get("term", "")), 60) if isinstance(fact, Mapping) else ""
+        if not term or now is None:
+            return ""
+        rounded = None if usual is None else round(usual)
+        key = "value.driver" if rounded else "value.driver_new"
+        return self.words.text(
+            key,
+            term=term,
+            now=self.words.number(round(now)),
+            usual=self.words.number(rounded or 0),
+        )
+
+    def _story(self, fact: object) -> str:
+        share, count = _pair(fact, "share", "count")
+        authors, _ = _pair(fact, "authors", "authors")
+        if share is None or count is None or authors is None or share < _ONE_STORY or count < 2:  # noqa: PLR2004 - one post is no spread
+            return ""
+        return self.words.text(
+            "value.story",
+            share=self.words.percent(share),
+            count=self.words.number(count),
+            authors=self.words.number(authors),
+        )
+
+    def _place(self, fact: object) -> str:
+        now, usual = _pair(fact, "now", "usual")
+        name = one_line(str(fact.get("name", "")), 40) if isinstance(fact, Mapping) else ""
+        if not name or now is None:
+            return ""
+        return self.words.text(
+            "value.place",
+            name=name,
+            now=self.words.number(round(now)),
+            usual=self.words.number(round(usual or 0.0)),
+        )
+
+    def _mood(self, fact: object) -> str:
+        share, usual = _pair(fact, "share", "usual")
+        if share is None:
+            return ""
+        key = "value.mood_new" if usual is None else "value.mood"
+        return self.words.text(
+            key, share=self.words.percent(share), usual=self.words.percent(usual or 0.0)
+        )
 
     def _why_source(self) -> Iterator[tuple[str, str]]:
         if source := self._source():
@@ -537,6 +631,13 @@ def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None
+
+
+def _pair(fact: object, first: str, second: str) -> tuple[float | None, float | None]:
+    """Two numbers of a fact, each None if it is not there."""
+    if not isinstance(fact, Mapping):
+        return None, None
+    return _number(fact.get(first)), _number(fact.get(second))
 
 
 def _items(value: object) -> Sequence[Any]:

@@ -19,9 +19,11 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from alerts.base import Delivery, DeliveryError, DeliveryFault, Event, Receipt
+from alerts.base import Delivery, DeliveryError, DeliveryFault, Event, Message, Receipt
 from alerts.blocks import blocks_of, fallback_text
+from alerts.chart import describe, draw
 from alerts.plain import one_line
+from alerts.words import words
 from connectors.options import Options as BaseOptions
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ class SlackOptions(BaseOptions):
     """Address of an incoming webhook. It belongs to one channel and cannot thread its messages."""
     bot_token: SecretStr | None = None
     """Token of a bot (``xoxb-…``) with ``chat:write``: posts in any channel it is a member of,
-    keeping an incident in one thread."""
+    keeping an incident in one thread. With ``files:write`` it adds charts."""
     base_url: str = _SLACK_API
     """Address of Slack's Web API, for a gateway in between."""
     timeout_seconds: float = Field(default=10, gt=0, le=120)
@@ -138,6 +140,7 @@ class SlackChannel:
     def _post_as_bot(self, delivery: Delivery, text: str, blocks: list[dict[str, Any]]) -> Receipt:
         threads: dict[str, Any] = {}
         failed: dict[str, DeliveryError] = {}
+        notes: list[str] = []
         for channel in delivery.to:
             thread = (delivery.thread or {}).get(channel)
             try:
@@ -146,11 +149,45 @@ class SlackChannel:
                 failed[channel] = error
             else:
                 threads[channel] = thread or posted
+                notes += self._add_chart(threads[channel], delivery.message)
         if not threads:
             # What may still succeed decides: nobody has seen it yet, so all can be tried again.
             raise min(failed.values(), key=lambda error: error.permanent)
-        note = "; ".join(f"not posted in {each}: {error}" for each, error in failed.items())
-        return Receipt(thread=threads, note=note or None)
+        notes += [f"not posted in {each}: {error}" for each, error in failed.items()]
+        return Receipt(thread=threads, note="; ".join(notes) or None)
+
+    def _add_chart(self, posted: Mapping[str, str], message: Message) -> list[str]:
+        """Put the chart under the message that was posted; what goes wrong is a note.
+
+        The message is out: failing now would post it again.
+        """
+        if message.chart is None:
+            return []
+        look = {"language": message.language, "timezone": message.timezone}
+        picture = draw(message.chart, **look)
+        if picture is None:
+            return []
+        from slack_sdk.errors import SlackApiError, SlackRequestError  # noqa: PLC0415 - lazy
+
+        try:
+            self._client.files_upload_v2(
+                channel=posted["channel"],
+                thread_ts=posted["ts"],
+                file=picture,
+                filename="chart.png",
+                title=words(message.language).text(
+                    "chart.title", step=words(message.language).duration(message.chart.step)
+                ),
+                alt_txt=describe(message.chart, **look),
+            )
+        except SlackApiError as error:
+            code = _error_code(error.response.data)
+            advice = "; give the bot files:write" if code == "missing_scope" else ""
+            return [f"without its chart in {posted['channel']} ({code or 'refused'}{advice})"]
+        except (SlackRequestError, OSError, HTTPException, ValueError, TypeError):
+            # TypeError: slack-sdk takes an answer for whole that is not.
+            return [f"without its chart in {posted['channel']} (the upload broke off)"]
+        return []
 
     def _post_in(
         self,
@@ -214,7 +251,7 @@ class SlackChannel:
         try:
             response: SlackResponse = self._client.api_call(method, json=body or None)
         except SlackApiError as error:
-            code = _code(str(error.response.get("error", "")))
+            code = _error_code(error.response.data)
             if code in _LOST_THREAD and "thread_ts" in body:
                 raise _LostThreadError(where, fault=DeliveryFault.REFUSED) from None
             raise _refusal(
@@ -327,6 +364,11 @@ def _retry_after(headers: Mapping[str, Any] | None) -> timedelta | None:
     value = found.get("retry-after")
     text = str(value[0] if isinstance(value, list) and value else value).strip()
     return timedelta(seconds=int(text)) if re.fullmatch(r"\d{1,6}", text) else None
+
+
+def _error_code(answer: object) -> str:
+    """Slack's word for what is wrong, if the answer is Slack's at all."""
+    return _code(str(answer.get("error", ""))) if isinstance(answer, Mapping) else ""
 
 
 def _code(text: str) -> str:

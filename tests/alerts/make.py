@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from alerts.base import (
+    Chart,
     Delivery,
     Event,
     Incident,
@@ -148,6 +149,30 @@ LEAK_FACTS = {
     "leak_score": 0.97,
     "findings": [{"detector": "iban", "category": "personal_data", "confidence": "high"}],
 }
+
+DRIVERS = {
+    "terms": [
+        {"term": "hummus", "now": 31, "usual": 0.1},
+        {"term": "winkel", "now": 12, "usual": 4},
+    ],
+    "stories": [{"mention": 1, "count": 26, "authors": 22, "share": 0.41}],
+    "sources": [{"name": "x", "now": 50, "usual": 2.4}, {"name": "nieuws", "now": 14, "usual": 1}],
+    "languages": [{"code": "nl", "now": 60, "usual": 0.9}],
+    "negative": {"share": 0.62, "usual": 0.2},
+    "voices": {"authors": 58, "mentions": 64, "stories": 41},
+}
+
+
+def chart(
+    observed: Sequence[float | None] | None = None, *, rang_at: datetime | None = NOON
+) -> Chart:
+    """Two days in half hours until an hour after noon, quiet until the last hours."""
+    counts = observed or [*([3.0, 4.0] * 45), 9.0, 14.0, 22.0, 31.0, 40.0, 38.0]
+    step = minutes(30)
+    start = NOON + minutes(60) - len(counts) * step
+    usual = [3.5] * len(counts)
+    return Chart(start, step, tuple(counts), tuple(usual), tuple(9.0 for _ in usual), rang_at)
+
 
 SPIKE_FACTS = {
     "observed": 64,

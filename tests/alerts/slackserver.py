@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl
 
 TOKEN = "xoxb-1234-geheim"
+UPLOAD_PATH = "/upload/v1/geheim"
 WEBHOOK_PATH = "/services/T000/B000/geheimgeheim"
 
 
@@ -35,6 +37,10 @@ class Workspace:
     answers: list[Answer] = field(default_factory=list)
     refuse: dict[str, str] = field(default_factory=dict)
     """Channels that answer with an error."""
+    files: list[bytes] = field(default_factory=list)
+    """What was uploaded."""
+    refuse_files: str = ""
+    """The error that asking for an upload answers with."""
     down: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -50,13 +56,33 @@ class Workspace:
             return Answer(404, "no_service")
         if self.tokens[-1] != f"Bearer {TOKEN}":
             return Answer(body={"ok": False, "error": "invalid_auth"})
+        if "/files." in path:
+            return Answer(body=self.take(path))
         return Answer(body=self.post(body) if path.endswith("chat.postMessage") else {"ok": True})
+
+    def take(self, path: str) -> dict[str, Any]:
+        """The two steps of an upload; the file itself comes in between."""
+        if path.endswith("completeUploadExternal"):
+            return {"ok": True, "files": [{"id": "F1"}]}
+        if self.refuse_files:
+            return {"ok": False, "error": self.refuse_files}
+        return {"ok": True, "file_id": "F1", "upload_url": f"{self.url}{UPLOAD_PATH}"}
 
     def post(self, body: dict[str, Any]) -> dict[str, Any]:
         channel = str(body["channel"])
         if channel in self.refuse:
             return {"ok": False, "error": self.refuse[channel]}
         return {"ok": True, "channel": f"C{channel.strip('#')}", "ts": f"17.{len(self.requests)}"}
+
+
+def read(raw: bytes, kind: str) -> dict[str, Any]:
+    """A body as JSON or as a form, as Slack's methods take both."""
+    if not raw:
+        return {}
+    if "json" in kind:
+        body: dict[str, Any] = json.loads(raw)
+        return body
+    return dict(parse_qsl(raw.decode()))
 
 
 @contextmanager
@@ -67,7 +93,13 @@ def slack_server() -> Iterator[Workspace]:
         def do_POST(self) -> None:
             length = int(self.headers.get("Content-Length", "0"))
             raw = self.rfile.read(length)
-            body = json.loads(raw) if raw else {}
+            if self.path == UPLOAD_PATH:
+                workspace.files.append(raw)
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            body = read(raw, self.headers.get("Content-Type", ""))
             workspace.tokens.append(self.headers.get("Authorization"))
             workspace.requests.append((self.path, body))
             answer = workspace.answer(self.path, body)

@@ -1,6 +1,7 @@
 """The e-mail channel against real SMTP servers."""
 
 import socket
+from dataclasses import replace
 from email import message_from_bytes
 from email.policy import default
 from email.utils import parsedate_to_datetime
@@ -17,7 +18,7 @@ from alerts.email import EmailChannel, EmailOptions
 from alerts.letter import build_mail, parse_address
 from alerts.message import Exhibit
 from tests.alerts.mailserver import PASSWORD, USER, Mailbox, mail_server
-from tests.alerts.make import NOON, delivery, mention, message
+from tests.alerts.make import NOON, chart, delivery, mention, message
 
 SENDER = "Merkwacht Zonnehoek <merkwacht@example.com>"
 
@@ -60,6 +61,19 @@ def test_a_mail_arrives_as_text_and_html_with_its_headers(mailbox):
         assert "mw-12-opened-1" in part
     assert receipt.thread == {"message_id": mail["Message-ID"]}
     assert receipt.note is None
+
+
+def test_a_spikes_chart_is_part_of_the_mail(mailbox):
+    channel(mailbox.port).send(delivery(replace(message(SignalKind.VOLUME_SPIKE), chart=chart())))
+
+    (mail,) = mailbox.mails
+    assert mail.get_content_type() == "multipart/alternative"
+    page, picture = list(mail.iter_parts())[1].iter_parts()
+    assert picture.get_content_type() == "image/png"
+    assert picture.get_content().startswith(b"\x89PNG")
+    assert picture.get_content_disposition() == "inline"
+    assert f'src="cid:{picture["Content-ID"][1:-1]}"' in page.get_content()
+    assert "Hoogste: 40" in mail.get_body(("plain",)).get_content()
 
 
 def test_a_repeat_of_one_delivery_is_recognisable_and_equal(mailbox):

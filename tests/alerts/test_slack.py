@@ -2,15 +2,16 @@
 
 import logging
 import socket
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from pydantic import ValidationError
 
-from alerts.base import DeliveryError, DeliveryFault, Event
+from alerts.base import DeliveryError, DeliveryFault, Event, SignalKind
 from alerts.slack import SlackChannel, SlackOptions
 from tests.alerts.blockkit import problems
-from tests.alerts.make import delivery, message
+from tests.alerts.make import chart, delivery, message
 from tests.alerts.slackserver import TOKEN, WEBHOOK_PATH, Answer, Workspace
 
 
@@ -74,6 +75,53 @@ def test_a_bot_keeps_an_incident_in_one_thread(slack, event, loud):
     assert (body["channel"], body["thread_ts"]) == ("Cmerk", "17.1")
     assert body["reply_broadcast"] is loud
     assert later.thread == first.thread
+
+
+def spike_with_chart():
+    return replace(message(SignalKind.VOLUME_SPIKE), chart=chart())
+
+
+def test_a_bot_puts_the_chart_under_its_message(slack):
+    receipt = bot(slack).send(delivery(spike_with_chart(), to=("#merk",)))
+
+    assert [path.rpartition("/")[2] for path, _ in slack.requests] == [
+        "chat.postMessage", "files.getUploadURLExternal", "files.completeUploadExternal",
+    ]  # fmt: skip
+    (picture,) = slack.files
+    assert picture.startswith(b"\x89PNG")
+    asked, finished = slack.requests[1][1], slack.requests[2][1]
+    assert "Hoogste: 40" in asked["alt_txt"]
+    assert (finished["channel_id"], finished["thread_ts"]) == ("Cmerk", "17.1")
+    assert receipt.note is None
+
+
+def test_a_chart_that_slack_refuses_is_a_note_and_no_failure(slack):
+    slack.refuse_files = "missing_scope"
+    receipt = bot(slack).send(delivery(spike_with_chart(), to=("#merk",)))
+
+    assert receipt.thread == {"#merk": {"channel": "Cmerk", "ts": "17.1"}}
+    assert receipt.note == "without its chart in Cmerk (missing_scope; give the bot files:write)"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(drop=True), Answer(500, "oops"), Answer(body={"ok": True}), Answer(body="[]")],
+)
+def test_an_upload_that_breaks_off_does_not_post_the_message_again(slack, answer):
+    posted = Answer(body={"ok": True, "channel": "Cmerk", "ts": "17.1"})
+    slack.answers = [posted, answer]
+    receipt = bot(slack).send(delivery(spike_with_chart(), to=("#merk",)))
+
+    assert receipt.note is not None
+    assert receipt.note.startswith("without its chart in Cmerk")
+
+
+def test_a_webhook_shows_the_chart_as_a_line_of_bars(slack):
+    webhook(slack).send(delivery(spike_with_chart(), to=()))
+
+    ((_, body),) = slack.requests
+    assert problems(body["blocks"]) == []
+    assert "Laatste 48 uur: ▂▂▂" in str(body["blocks"])
 
 
 def test_a_thread_that_is_gone_does_not_stop_the_message(slack):
