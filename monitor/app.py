@@ -10,6 +10,7 @@ import random
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,7 +23,7 @@ from prometheus_client import CollectorRegistry
 from alerts import CHANNELS
 from alerts.base import Channel
 from classifiers.assessor import Assessor
-from classifiers.base import LeakThresholds, Model
+from classifiers.base import Classifier, LeakThresholds, Model
 from classifiers.detectors import default_detectors
 from classifiers.embedded import EmbeddedModel
 from classifiers.language import LanguageIdentifier
@@ -159,7 +160,7 @@ class App:
         if config.store.path != self.config.store.path:
             problem = Problem("store.path", "cannot change while running; restart instead")
             raise ConfigError(self.file, [problem])
-        if _classifier_part(config) != _classifier_part(self.config):
+        if classifier_part(config) != classifier_part(self.config):
             self._classifier = build_classifier(config, self._register)
         steps = self._steps(config, self._classifier)
         steps.assess.warm_up()
@@ -182,19 +183,18 @@ class App:
             steps=list(PERIODS),
         )
         self.metrics.build.info({"version": program_version(), "model": classifier.version})
-        announcer = Announcer(
-            Rulebook(
-                routes=config.routes,
-                receivers=config.receivers,
-                language=config.language,
-                timezone=config.timezone,
-                handles={name: brand.handles for name, brand in brands.items()},
-            ),
+        second = self._second(config, classifier)
+        thinking = build_thinking(
+            config,
+            brands=brands,
+            sources=sources,
+            store=self.store,
+            classifier=classifier,
             installation=self._installation,
             metrics=self.metrics,
+            now=self.now,
+            second=second,
         )
-
-        second = self._second(config, classifier)
 
         def close() -> None:
             if second is not None:
@@ -217,22 +217,8 @@ class App:
                 rng=self._rng,
                 stored=self._poke,
             ),
-            assess=AssessStep(
-                store=self.store,
-                classifier=classifier,
-                announcer=announcer,
-                timezone=config.timezone,
-                metrics=self.metrics,
-                now=self.now,
-                second=second,
-            ),
-            detect=DetectStep(
-                store=self.store,
-                brands=[_watched(item, brands[item.name], sources) for item in config.brands],
-                announcer=announcer,
-                timezone=config.timezone,
-                now=self.now,
-            ),
+            assess=thinking.assess,
+            detect=thinking.detect,
             deliver=DeliverStep(
                 store=self.store,
                 channels=channels,
@@ -243,14 +229,7 @@ class App:
                 rng=self._rng,
                 delivered=self._on_delivered,
             ),
-            tend=TendStep(
-                store=self.store,
-                sources=sources,
-                announcer=announcer,
-                retention=timedelta(days=config.store.retention_days),
-                metrics=self.metrics,
-                now=self.now,
-            ),
+            tend=thinking.tend,
             close=close,
         )
 
@@ -266,6 +245,79 @@ class App:
             metrics=self.metrics,
             now=self.now,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """The steps that reach nothing outside: all they know and change is the store."""
+
+    assess: AssessStep
+    detect: DetectStep
+    tend: TendStep
+
+
+def build_thinking(
+    config: Config,
+    *,
+    brands: Mapping[str, Brand],
+    sources: Sequence[Source],
+    store: Store,
+    classifier: Classifier,
+    installation: str,
+    metrics: Metrics,
+    now: Callable[[], datetime],
+    second: Seconding | None = None,
+) -> Thinking:
+    """The steps of a configuration between coming in and going out.
+
+    Args:
+        config: rules, routes and time zone.
+        brands: by name, every one of the configuration.
+        sources: where mentions of the store come from.
+        store: what the steps work on.
+        classifier: assesses.
+        installation: a word that tells notifications of two stores apart.
+        metrics: counts.
+        now: the clock.
+        second: whom to ask about doubtful leaks.
+    """
+    announcer = Announcer(
+        Rulebook(
+            routes=config.routes,
+            receivers=config.receivers,
+            language=config.language,
+            timezone=config.timezone,
+            handles={name: brand.handles for name, brand in brands.items()},
+        ),
+        installation=installation,
+        metrics=metrics,
+    )
+    return Thinking(
+        assess=AssessStep(
+            store=store,
+            classifier=classifier,
+            announcer=announcer,
+            timezone=config.timezone,
+            metrics=metrics,
+            now=now,
+            second=second,
+        ),
+        detect=DetectStep(
+            store=store,
+            brands=[_watched(item, brands[item.name], sources) for item in config.brands],
+            announcer=announcer,
+            timezone=config.timezone,
+            now=now,
+        ),
+        tend=TendStep(
+            store=store,
+            sources=sources,
+            announcer=announcer,
+            retention=timedelta(days=config.store.retention_days),
+            metrics=metrics,
+            now=now,
+        ),
+    )
 
 
 def build_opinion(config: Config) -> EndpointOpinion | None:
@@ -314,12 +366,18 @@ def leak_thresholds(options: ClassifierOptions, model: EmbeddedModel) -> LeakThr
     return LeakThresholds(min(review, escalate), escalate)
 
 
-def build_classifier(config: Config, register: RegisterDetector | None = None) -> Assessor:
+def build_classifier(
+    config: Config,
+    register: RegisterDetector | None = None,
+    *,
+    wrap: Callable[[Model], Model] = lambda model: model,
+) -> Assessor:
     """Model, language and detectors as configured.
 
     Args:
         config: which models, thresholds and watch words.
         register: the register of secrets, where there is one.
+        wrap: gives what is asked in place of each model: the same, with a memory.
 
     Raises:
         ModelError: a model cannot be used; the message says what to do.
@@ -327,15 +385,17 @@ def build_classifier(config: Config, register: RegisterDetector | None = None) -
     options = config.classifiers
     embedded = EmbeddedModel(options.model, threads=options.threads)
     words = [word for brand in config.brands for word in brand.watch_words]
+    sentiment = _hub_model(
+        options.sentiment_model, "sentiment", options.sentiment_labels, options.threads
+    )
+    abuse = _hub_model(options.abuse_model, "abuse", options.abuse_labels, options.threads)
     return Assessor(
-        embedded,
+        wrap(embedded),
         language=LanguageIdentifier(),
         detectors=[*default_detectors(words), *([register] if register else [])],
         leak_thresholds=leak_thresholds(options, embedded),
-        sentiment_model=_hub_model(
-            options.sentiment_model, "sentiment", options.sentiment_labels, options.threads
-        ),
-        abuse_model=_hub_model(options.abuse_model, "abuse", options.abuse_labels, options.threads),
+        sentiment_model=None if sentiment is None else wrap(sentiment),
+        abuse_model=None if abuse is None else wrap(abuse),
     )
 
 
@@ -443,5 +503,6 @@ def _watched(options: BrandOptions, brand: Brand, sources: Sequence[Source]) -> 
     return Watched(options.name, options.sensitivity, reading, brand.query.terms)
 
 
-def _classifier_part(config: Config) -> tuple[object, ...]:
+def classifier_part(config: Config) -> tuple[object, ...]:
+    """What an assessment depends on: two configurations that are equal in it think alike."""
     return (config.classifiers, [tuple(brand.watch_words) for brand in config.brands])
