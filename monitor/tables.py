@@ -142,7 +142,8 @@ class MentionRow(SQLModel, table=True):
         Index("ix_mention_brand_published_at", "brand", "published_at"),
         Index("ix_mention_published_at", "published_at"),
         Index("ix_mention_queue", "id", sqlite_where=sql(QUEUED)),
-        Index("ix_mention_author", "author"),
+        Index("ix_mention_author", "author", "brand", "published_at"),
+        Index("ix_mention_story", "brand", "story", "published_at"),
         # An id is never given to another post, also after deletion: incidents refer to it.
         {"sqlite_autoincrement": True},
     )
@@ -205,6 +206,22 @@ class CountRow(SQLModel, table=True):
     source: str = Field(primary_key=True)
     sentiment: str = Field(primary_key=True)
     count: int
+
+
+class VoicesRow(SQLModel, table=True):
+    """How many different voices spoke of a brand in a bucket: numbers only, which outlive the posts.
+
+    Each is counted where it begins, so that buckets may be added up: an author who had not spoken
+    for some hours, a story that had not been told for a day.
+    """
+
+    __tablename__ = "bucket_voices"
+    brand: str = Field(primary_key=True)
+    bucket: datetime = Field(sa_column=Column(UtcDateTime, primary_key=True, nullable=False))
+    authors: int
+    stories: int
+    reach: int
+    """Points for the audiences of those authors: one for each power of ten from 1,000 followers on."""
 
 
 class DetectorRow(SQLModel, table=True):

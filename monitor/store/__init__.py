@@ -1,6 +1,6 @@
 """The store: the only code that reads and writes rows. Values go in, values come out.
 
-A caller opens one transaction and works through its four shelves::
+A caller opens one transaction and works through its shelves::
 
     with store.write() as unit:
         unit.mentions.add(...)
@@ -24,6 +24,7 @@ from monitor.database import (
     open_engine,
     transaction,
 )
+from monitor.store.crowd import Crowd
 from monitor.store.feedback import Feedback
 from monitor.store.incidents import Incidents
 from monitor.store.mentions import Mentions
@@ -42,6 +43,7 @@ class Unit:
         self._session = session
         self.sources = Sources(session)
         self.mentions = Mentions(session)
+        self.crowd = Crowd(session)
         self.incidents = Incidents(session)
         self.outbox = Outbox(session)
         self.feedback = Feedback(session)

@@ -6,7 +6,7 @@ import copy
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, literal_column, text
@@ -26,6 +26,7 @@ from classifiers.base import (
     SentimentLabel,
 )
 from connectors.base import Engagement, Mention, Post
+from monitor.store.crowd import BUCKET, Crowd, bucket_of
 from monitor.tables import (
     QUEUED,
     AssessmentRow,
@@ -36,14 +37,18 @@ from monitor.tables import (
     MentionRow,
 )
 
-BUCKET = timedelta(minutes=5)
-"""Width of the buckets in which mentions are counted."""
-
-
-def bucket_of(moment: datetime) -> datetime:
-    """Start of the bucket that ``moment`` lies in."""
-    seconds = int(moment.timestamp()) // int(BUCKET.total_seconds()) * int(BUCKET.total_seconds())
-    return datetime.fromtimestamp(seconds, tz=moment.tzinfo)
+__all__ = [
+    "BUCKET",
+    "Detector",
+    "Mentions",
+    "NewMention",
+    "Queued",
+    "Voice",
+    "bucket_of",
+    "pair",
+    "to_assessment",
+    "to_mention",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +203,9 @@ class Mentions:
         ).one()
         if not row.imported and row.counted_as != sentiment:
             bucket = bucket_of(row.published_at)
-            if row.counted_as is not None:
+            if row.counted_as is None:
+                Crowd(self._session).enter(row)
+            else:
                 self._count(row, bucket, row.counted_as, -1)
             self._count(row, bucket, sentiment, +1)
             row.counted_as = sentiment

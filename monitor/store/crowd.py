@@ -1,0 +1,308 @@
+"""Shelf of the crowd: how many mentions, voices and stories there were, and what was said.
+
+Numbers per bucket are kept as the mentions come and outlive them; what is asked of the mentions
+themselves is asked of a stretch of time, never of all there is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, case, literal
+from sqlalchemy.dialects.sqlite import insert
+from sqlmodel import Session, col, func, select
+
+from classifiers.base import Confidence, Finding, LeakBand, LeakCategory, SentimentLabel
+from monitor.tables import AssessmentRow, CountRow, MentionRow, VoicesRow
+
+BUCKET = timedelta(minutes=5)
+"""Width of the buckets in which mentions are counted."""
+SITTING = timedelta(hours=6)
+"""An author who was silent for longer begins to speak anew, and counts again."""
+TELLING = timedelta(hours=24)
+"""A story that was not told for longer is told anew, and counts again."""
+AUDIENCES = (1_000, 10_000, 100_000, 1_000_000)
+"""An author's reach is a point for each of these that the followers come to.
+
+Points, not followers: followers are bought, missing on half of the platforms, and so unequal that
+one celebrity would be a crisis by arithmetic. A million followers weigh four points, fewer than what
+any sensitivity takes for a spike: one account alone can never be one.
+"""
+
+
+def bucket_of(moment: datetime) -> datetime:
+    """Start of the bucket that ``moment`` lies in."""
+    seconds = int(moment.timestamp()) // int(BUCKET.total_seconds()) * int(BUCKET.total_seconds())
+    return datetime.fromtimestamp(seconds, tz=moment.tzinfo)
+
+
+def audience(followers: int | None) -> int:
+    """Points for an audience, 0 to 4."""
+    return sum((followers or 0) >= least for least in AUDIENCES)
+
+
+@dataclass(slots=True)
+class Bucket:
+    """What was counted in one bucket."""
+
+    mentions: int = 0
+    negative: int = 0
+    authors: int = 0
+    """Authors who began to speak in it."""
+    stories: int = 0
+    """Stories that were first told in it."""
+    reach: int = 0
+    """Points for the audiences of these authors."""
+    sources: dict[str, int] = field(default_factory=dict)
+    """Mentions by source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How many mentions there are in a stretch of time, and of how many different ones."""
+
+    mentions: int
+    authors: int
+    stories: int
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """A story of a stretch of time."""
+
+    first: int
+    """Id of the mention that told it first of all, also before."""
+    mentions: int
+    authors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """What somebody said, for looking at words. Nothing here may be shown as it is."""
+
+    published_at: datetime
+    text: str
+    author: str
+    story: str
+    language: str
+    findings: tuple[Finding, ...]
+
+
+class Crowd:
+    """Counts of voices, and the voices of a stretch of time, within one transaction."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    # -- counting ------------------------------------------------------------------------------
+
+    def enter(self, row: MentionRow) -> None:
+        """Count the voice of a mention that is counted for the first time."""
+        who = (col(MentionRow.author) == row.author) & (col(MentionRow.brand) == row.brand)
+        speaks, again = (True, None) if row.author is None else self._begins(row, who, SITTING)
+        same = (col(MentionRow.brand) == row.brand) & (col(MentionRow.story) == row.story)
+        tells, retold = self._begins(row, same, TELLING)
+        if speaks or tells:
+            self._add(row, authors=int(speaks), stories=int(tells))
+        # What came late takes the place of what was taken for the beginning.
+        if again is not None:
+            self._add(again, authors=-1)
+        if retold is not None:
+            self._add(retold, stories=-1)
+
+    def _begins(
+        self, row: MentionRow, same: ColumnElement[bool], pause: timedelta
+    ) -> tuple[bool, MentionRow | None]:
+        """Whether a mention begins something, and the later one that no longer does."""
+        known = select(MentionRow).where(
+            same, col(MentionRow.counted_as).is_not(None), col(MentionRow.id) != row.id
+        )
+        at, number = col(MentionRow.published_at), col(MentionRow.id)
+        tie = at == row.published_at
+        before = self._session.exec(
+            known.where(
+                at <= row.published_at,
+                (at < row.published_at) | (tie & (number < row.id)),
+            )
+            .order_by(at.desc(), number.desc())
+            .limit(1)
+        ).first()
+        after = self._session.exec(
+            known.where(
+                at >= row.published_at,
+                (at > row.published_at) | (tie & (number > row.id)),
+            )
+            .order_by(at, number)
+            .limit(1)
+        ).first()
+        begins = before is None or row.published_at - before.published_at > pause
+        if after is None or after.published_at - row.published_at > pause:
+            return begins, None
+        had_begun = before is None or after.published_at - before.published_at > pause
+        return begins, after if had_begun else None
+
+    def _add(self, row: MentionRow, *, authors: int = 0, stories: int = 0) -> None:
+        values = {
+            "authors": authors,
+            "stories": stories,
+            "reach": authors * audience(row.author_followers),
+        }
+        statement = insert(VoicesRow).values(
+            brand=row.brand, bucket=bucket_of(row.published_at), **values
+        )
+        statement = statement.on_conflict_do_update(
+            index_elements=["brand", "bucket"],
+            set_={name: col(getattr(VoicesRow, name)) + step for name, step in values.items()},
+        )
+        self._session.connection().execute(statement)
+
+    # -- asking --------------------------------------------------------------------------------
+
+    def buckets(self, brand: str, since: datetime, until: datetime) -> dict[datetime, Bucket]:
+        """What was counted in each bucket (start) of ``since`` <= bucket < ``until``; gaps: nothing."""
+        found: dict[datetime, Bucket] = {}
+        counts = select(CountRow.bucket, CountRow.source, CountRow.sentiment, CountRow.count).where(
+            CountRow.brand == brand, col(CountRow.bucket) >= since, col(CountRow.bucket) < until
+        )
+        for at, source, sentiment, count in self._session.exec(counts):
+            cell = found.get(at)
+            if cell is None:
+                cell = found[at] = Bucket()
+            cell.mentions += count
+            cell.sources[source] = cell.sources.get(source, 0) + count
+            if sentiment == SentimentLabel.NEGATIVE:
+                cell.negative += count
+        voices = select(
+            VoicesRow.bucket, VoicesRow.authors, VoicesRow.stories, VoicesRow.reach
+        ).where(
+            VoicesRow.brand == brand, col(VoicesRow.bucket) >= since, col(VoicesRow.bucket) < until
+        )
+        for at, authors, stories, reach in self._session.exec(voices):
+            cell = found.setdefault(at, Bucket())
+            cell.authors, cell.stories, cell.reach = authors, stories, reach
+        return found
+
+    def spread(
+        self, brand: str, since: datetime, until: datetime, *, negative: bool = False
+    ) -> Spread:
+        """How many mentions, authors and stories ``since`` <= moment < ``until`` has."""
+        query = select(
+            func.count(),
+            func.count(func.distinct(_author())),
+            func.count(func.distinct(col(MentionRow.story))),
+        ).where(*_within(brand, since, until, negative=negative))
+        return Spread(*self._session.exec(query).one())
+
+    def tellings(
+        self,
+        brand: str,
+        since: datetime,
+        until: datetime,
+        *,
+        negative: bool = False,
+        limit: int = 3,
+    ) -> list[Telling]:
+        """The stories of ``since`` <= moment < ``until`` that were told most."""
+        most = func.count().label("most")
+        query = (
+            select(MentionRow.story, most, func.count(func.distinct(_author())))
+            .where(*_within(brand, since, until, negative=negative))
+            .group_by(col(MentionRow.story))
+            .order_by(most.desc(), func.min(MentionRow.id))
+            .limit(limit)
+        )
+        return [
+            Telling(self._first(brand, story), count, authors)
+            for story, count, authors in self._session.exec(query).all()
+        ]
+
+    def _first(self, brand: str, story: str) -> int:
+        query = (
+            select(MentionRow.id)
+            .where(MentionRow.brand == brand, MentionRow.story == story)
+            .order_by(col(MentionRow.published_at), col(MentionRow.id))
+            .limit(1)
+        )
+        first: int = self._session.exec(query).one()  # type: ignore[assignment] # stored: not None
+        return first
+
+    def utterances(
+        self,
+        brand: str,
+        since: datetime,
+        until: datetime,
+        *,
+        negative: bool = False,
+        most: int = 1000,
+    ) -> list[Utterance]:
+        """What was said in ``since`` <= moment < ``until``, in order; of much an even sample.
+
+        Posts that may be leaks are left out: what they give away must not be told on.
+        """
+        within = _within(brand, since, until, negative=negative)
+        total = self._session.exec(select(func.count()).where(*within)).one()
+        stride = max(1, math.ceil(total / most))
+        query: Select[Any] = (
+            select(  # type: ignore[call-overload] # more columns than its overloads know
+                MentionRow.published_at,
+                MentionRow.text,
+                _author(),
+                MentionRow.story,
+                AssessmentRow.language,
+                AssessmentRow.findings,
+            )
+            .join(
+                AssessmentRow,
+                (col(AssessmentRow.mention_id) == col(MentionRow.id))
+                & (col(AssessmentRow.version) == col(MentionRow.assessed_by)),
+            )
+            .where(*within, AssessmentRow.leak_band == LeakBand.LOW.value)
+            .order_by(col(MentionRow.published_at), col(MentionRow.id))
+        )
+        if stride > 1:
+            query = query.where(col(MentionRow.id) % stride == 0)
+        return [
+            Utterance(at, text, author, story, language, _findings(findings))
+            for at, text, author, story, language, findings in self._session.connection().execute(
+                query
+            )
+        ]
+
+
+def _within(
+    brand: str, since: datetime, until: datetime, *, negative: bool
+) -> list[ColumnElement[bool]]:
+    """The counted mentions of a stretch, by the index of brand and moment."""
+    counted = col(MentionRow.counted_as)
+    return [
+        col(MentionRow.brand) == brand,
+        col(MentionRow.published_at) >= since,
+        col(MentionRow.published_at) < until,
+        counted == SentimentLabel.NEGATIVE.value if negative else counted.is_not(None),
+    ]
+
+
+def _author() -> ColumnElement[str]:
+    """Who wrote a mention; one without an author has one of its own."""
+    author = col(MentionRow.author)
+    return case(
+        (author.is_(None), literal("?").concat(col(MentionRow.id))),
+        else_=author,
+    )
+
+
+def _findings(kept: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]:
+    return tuple(
+        Finding(
+            **{
+                **item,
+                "category": LeakCategory(item["category"]),
+                "confidence": Confidence(item["confidence"]),
+            }
+        )
+        for item in kept
+    )
