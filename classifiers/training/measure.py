@@ -6,7 +6,7 @@ detectors, which is what wakes people.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -22,7 +22,7 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from classifiers.assessor import abuse_of
+from classifiers.assessor import ABUSIVE_AT, abuse_of
 from classifiers.base import Leak, LeakCategory, LeakThresholds, Model, Prediction
 from classifiers.detectors import Detector, default_detectors, find_all
 from classifiers.embedded import DEFAULT_POINT, OperatingPoint
@@ -35,6 +35,8 @@ _THREAT = len(ABUSES) - 1
 _TV_POSTS = 5000
 THREATS_PER_THOUSAND: Final = 3.0
 """How many of 1,000 development posts without a threat may be called one."""
+_BIASES: Final = np.arange(-1.2, 1.21, 0.1)
+_NEARLY: Final = 0.002
 LEAKS: Final = "leaks"
 """The name of our own set of leaks and posts that look like them."""
 OURS: Final = frozenset({LEAKS, "brand posts", "threats"})
@@ -128,6 +130,79 @@ def threat_bias(scaled: _Floats, *, per_thousand: float) -> float:
     """
     margins = np.sort(scaled[:, _THREAT] - scaled[:, :_THREAT].max(axis=1))[::-1]
     return -round(max(0.0, float(margins[int(per_thousand / 1000 * len(margins))]) + 1e-3), 3)
+
+
+def sentiment_bias(
+    scaled: _Floats, labels: Sequence[int], sets: Sequence[str]
+) -> tuple[float, float, float]:
+    """What to add to the logits of negative, neutral and positive so that none is neglected.
+
+    The public sets know few negative posts, and a model that learned from them says negative too
+    seldom: the label that people who watch a brand can least do without. Chosen is what gives the
+    highest mean recall of the three labels on development posts, sets weighing by the square root
+    of their size; of what is nearly as good, the smallest.
+
+    Args:
+        scaled: calibrated logits, ``(posts, 3)``.
+        labels: indices of the right labels, UNKNOWN where nobody knows.
+        sets: the name of each post's set; one that lacks a label is passed over.
+    """
+    truth = np.asarray(labels)
+    options = [(round(low, 2), 0.0, round(high, 2)) for low in _BIASES for high in _BIASES]
+    recall = _means(
+        truth,
+        sets,
+        classes=len(SENTIMENTS),
+        said=[(scaled + np.array(option)).argmax(axis=1) for option in options],
+        score=lambda right, said: float(recall_score(right, said, average="macro")),
+    )
+    near = [o for o, value in zip(options, recall, strict=True) if value >= max(recall) - _NEARLY]
+    return min(near, key=lambda option: abs(option[0]) + abs(option[2]))
+
+
+def abusive_bias(scaled: _Floats, labels: Sequence[int], sets: Sequence[str]) -> float:
+    """What to add to the logit of abusive for the best macro F1 of none against the rest.
+
+    Args:
+        scaled: calibrated logits of none, abusive and threat, ``(posts, 3)``.
+        labels: indices of the right labels, UNKNOWN where nobody knows.
+        sets: the name of each post's set; one without abuse is passed over.
+    """
+    truth = np.asarray(labels)
+    said = []
+    for bias in _BIASES:
+        moved = scaled + np.array([0.0, bias, 0.0])
+        odds = np.exp(moved - moved.max(axis=1, keepdims=True))
+        said.append((odds[:, 1:].sum(axis=1) / odds.sum(axis=1) >= ABUSIVE_AT).astype(int))
+    fit = _means(
+        np.where(truth == UNKNOWN, UNKNOWN, np.minimum(truth, 1)),
+        sets,
+        classes=2,
+        said=said,
+        score=lambda right, said: float(f1_score(right, said, average="macro")),
+    )
+    near = [bias for bias, value in zip(_BIASES, fit, strict=True) if value >= max(fit) - _NEARLY]
+    return round(float(min(near, key=abs)), 2)
+
+
+def _means(
+    truth: npt.NDArray[np.int_],
+    sets: Sequence[str],
+    *,
+    classes: int,
+    said: Sequence[npt.NDArray[np.int_]],
+    score: Callable[[npt.NDArray[np.int_], npt.NDArray[np.int_]], float],
+) -> list[float]:
+    """For each way of answering its mean score over the sets that know every class."""
+    totals, weights = np.zeros(len(said)), 0.0
+    names = np.array(sets)
+    for name in np.unique(names):
+        at = (names == name) & (truth != UNKNOWN)
+        if len(np.unique(truth[at])) == classes:
+            weight = float(np.sqrt(at.sum()))
+            totals += weight * np.array([score(truth[at], each[at]) for each in said])
+            weights += weight
+    return list(totals / max(1.0, weights))
 
 
 class Verdicts:

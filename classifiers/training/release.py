@@ -26,7 +26,9 @@ from classifiers.training.measure import (
     LEAKS,
     THREATS_PER_THOUSAND,
     Verdicts,
+    abusive_bias,
     figures,
+    sentiment_bias,
     temperature,
     threat_bias,
     thresholds,
@@ -139,8 +141,15 @@ def _settings(
         "abuse": [e.abuse for e in dev],
     }
     heat = {name: round(temperature(logits[name], labels[name]), 4) for name in HEADS}
+    sets = [e.source for e in dev]
+    moods = sentiment_bias(logits["sentiment"] / heat["sentiment"], labels["sentiment"], sets)
+    words = logits["abuse"] / heat["abuse"]
+    crude = abusive_bias(words, labels["abuse"], sets)
+    words = words + np.array([0.0, crude, 0.0])
     calm = np.array([e.abuse != ABUSES.index("threat") for e in dev])
-    loud = threat_bias(logits["abuse"][calm] / heat["abuse"], per_thousand=THREATS_PER_THOUSAND)
+    loud = threat_bias(words[calm], per_thousand=THREATS_PER_THOUSAND)
+    bias = {"sentiment": list(moods), "abuse": [0.0, crude, loud]}
+    log.info("biases: %s", bias)
     names: dict[str, list[str]] = {
         "sentiment": list(SENTIMENTS),
         "leak": ["escalate"],
@@ -159,7 +168,7 @@ def _settings(
             name: {
                 "id2label": {str(i): str(label) for i, label in enumerate(labels_of)},
                 "temperature": heat[name],
-                "bias": [0.0, 0.0, loud] if name == "abuse" else [0.0] * len(labels_of),
+                "bias": bias.get(name, [0.0] * len(labels_of)),
             }
             for name, labels_of in names.items()
         },
