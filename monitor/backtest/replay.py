@@ -1,0 +1,267 @@
+"""Moves the clock over the mentions of a backtest and lets the daemon's steps do their work.
+
+Small steps are the truth; long ones are tried first. A *leap* goes over up to two hours in one
+transaction. When nothing was announced in it, small steps would have announced nothing, as the steps
+look at every bucket and every post of the stretch in the same order either way. When something was,
+the leap is taken back and the stretch walked up to the step in which it happened.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+
+from alerts.base import Event, Receipt
+from alerts.incidents import SPIKES
+from classifiers.base import Text
+from monitor.announcing import Announcement
+from monitor.app import Thinking
+from monitor.backtest.remembering import RememberingClassifier
+from monitor.backtest.scratch import ScratchStore
+from monitor.delivering import LEASE
+from monitor.detecting import CATCH_UP, SETTLE
+from monitor.store.mentions import BUCKET, NewMention, bucket_of
+from monitor.store.outbox import Pending
+
+AHEAD = 512
+"""Mentions that are assessed together, ahead of their time."""
+MOST_AT_ONCE = 2000
+"""A leap over more mentions than this costs more to take back than it saves."""
+
+
+class ReplayClock:
+    """The moment it is set to; a leap that is taken back sets it back."""
+
+    def __init__(self, start: datetime) -> None:
+        self.moment = start
+
+    def __call__(self) -> datetime:
+        """The moment of the replay, aware, in UTC."""
+        return self.moment
+
+
+class Feed:
+    """The mentions in order of time, assessed ahead, handed out as their time comes.
+
+    Args:
+        mentions: in order of time.
+        classifier: asked about them ahead of time.
+    """
+
+    def __init__(self, mentions: Iterable[NewMention], classifier: RememberingClassifier) -> None:
+        self._source: Iterator[NewMention] = iter(mentions)
+        self._classifier = classifier
+        self._waiting: deque[NewMention] = deque()
+
+    def next_at(self) -> datetime | None:
+        """When the next mention is published; None: there is none."""
+        if not self._waiting:
+            some = list(islice(self._source, AHEAD))
+            self._classifier.look_ahead([Text(each.post.text, each.post.language) for each in some])
+            self._waiting.extend(some)
+        return self._waiting[0].post.published_at if self._waiting else None
+
+    def until(self, moment: datetime, most: int | None) -> list[NewMention] | None:
+        """Hand out the mentions published up to a moment; None when they are more than ``most``."""
+        taken: list[NewMention] = []
+        while (at := self.next_at()) is not None and at <= moment:
+            if most is not None and len(taken) == most:
+                self.give_back(taken)
+                return None
+            taken.append(self._waiting.popleft())
+        return taken
+
+    def give_back(self, taken: Sequence[NewMention]) -> None:
+        """Hand these out again."""
+        self._waiting.extendleft(reversed(taken))
+
+
+@dataclass(slots=True)
+class Work:
+    """What a replay cost, and how it got on."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    """By what they were spent on."""
+    leaps: int = 0
+    taken_back: int = 0
+    mentions: int = 0
+
+    @contextmanager
+    def spent_on(self, what: str) -> Iterator[None]:
+        """Count the time that the block takes."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[what] = self.seconds.get(what, 0.0) + time.perf_counter() - began
+
+
+class Replay:
+    """One configuration over the mentions of a span.
+
+    Args:
+        store: empty but for the sources and their coverage.
+        thinking: the steps over that store, with ``clock``.
+        clock: is moved.
+        feed: the mentions.
+        step: how often the daemon would have looked.
+        end: the last step is the first at or after this moment.
+        keep: gets each notification that would have been sent, in order.
+        progress: called with the number of mentions replayed so far.
+        leaping: whether to try long stretches first; without, every single step is taken.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: ScratchStore,
+        thinking: Thinking,
+        clock: ReplayClock,
+        feed: Feed,
+        step: timedelta,
+        end: datetime,
+        keep: Callable[[Pending], object],
+        progress: Callable[[int], object] = lambda _done: None,
+        leaping: bool = True,
+    ) -> None:
+        self._store = store
+        self._thinking = thinking
+        self._clock = clock
+        self._feed = feed
+        self._step = step
+        self._end = end
+        self._keep = keep
+        self._progress = progress
+        # What `detect` still looks back on in full.
+        self._longest = max(step, (SETTLE - BUCKET) // step * step) if leaping else step
+        self._reach = self._longest
+        self._walk_until = clock.moment
+        """Until then something is known to happen: single steps."""
+        self._spoken_at = clock.moment
+        """When the latest mention was published."""
+        self._happened: datetime | None = None
+        """The earliest of what was announced in a leap that was taken back."""
+        self.work = Work()
+
+    def run(self) -> None:
+        """Go to the end.
+
+        Raises:
+            ModelError: the models cannot be used.
+            StoreError: the disk is full or failing.
+        """
+        while self._clock.moment < self._end:
+            now = self._clock.moment
+            target = self._target(now)
+            while not self._went(now, target):
+                target = self._nearer(now, target)
+            self._progress(self.work.mentions)
+
+    # -- how far -------------------------------------------------------------------------------
+
+    def _target(self, now: datetime) -> datetime:
+        if now < self._walk_until or self._spike_burns():
+            return now + self._step
+        target = now + self._reach
+        self._reach = min(self._reach * 2, self._longest)
+        with self.work.spent_on("ahead"):
+            coming = self._feed.next_at() or self._end
+        if coming - now > CATCH_UP + _LONG and now - self._spoken_at > _LONG:
+            # After so long a silence the detectors begin anew, whoever counts its hours.
+            target = now + (coming - now - self._longest) // self._step * self._step
+        steps_left = -((now - self._end) // self._step)
+        return min(target, now + steps_left * self._step)
+
+    def _nearer(self, now: datetime, target: datetime) -> datetime:
+        """Where to go instead of a leap in which something happened."""
+        steps = (target - now) // self._step // 2
+        if self._happened is None:
+            self._reach = max(self._step, steps * self._step)
+        else:
+            # Up to the last step that knows nothing of it, and from there one by one.
+            steps = -((now - self._happened) // self._step) - 1
+            self._walk_until = self._happened + BUCKET + self._step
+        return now + max(1, steps) * self._step
+
+    def _spike_burns(self) -> bool:
+        """Whether it matters when it is looked at: while a spike lasts, each look keeps it burning."""
+        with self._store.read() as unit:
+            return any(incident.kind in SPIKES for incident in unit.incidents.burning())
+
+    # -- going ---------------------------------------------------------------------------------
+
+    def _went(self, now: datetime, target: datetime) -> bool:
+        """Go to ``target``. False when that was too far at once; then nothing has happened."""
+        single = target - now <= self._step
+        self._happened = None
+        with self.work.spent_on("ahead"):
+            taken = self._feed.until(target, None if single else MOST_AT_ONCE)
+        if taken is None:
+            return False
+        self._clock.moment = target
+        with self._store.attempt() as attempt:
+            announced = self._pass(taken, hasty=not single)
+            if announced and single:
+                self._deliver()
+            elif announced:
+                self._happened = self._earliest(announced, now)
+                attempt.take_back()
+        if not attempt.stands:
+            self._clock.moment = now
+            self._feed.give_back(taken)
+            self.work.taken_back += 1
+            return False
+        self.work.leaps += 1
+        self.work.mentions += len(taken)
+        if taken:
+            self._spoken_at = taken[-1].post.published_at
+        return True
+
+    def _pass(self, taken: Sequence[NewMention], *, hasty: bool) -> list[Announcement]:
+        """What the daemon does in one full pass; a hasty one ends at the first announcement."""
+        announced: list[Announcement] = []
+        if taken:
+            with self.work.spent_on("store"), self._store.write() as unit:
+                unit.mentions.add(taken, self._clock.moment)
+            with self.work.spent_on("assess"):
+                while (outcome := self._thinking.assess.run())[0]:
+                    announced += outcome[1]
+        if not (announced and hasty):
+            with self.work.spent_on("detect"):
+                announced += self._thinking.detect.run()[1]
+        if not (announced and hasty):
+            with self.work.spent_on("tend"):
+                announced += self._thinking.tend.run()[1]
+        return announced
+
+    def _earliest(self, announced: Sequence[Announcement], now: datetime) -> datetime | None:
+        """When the first of what was announced happened; None: it went quiet, nobody knows when."""
+        known = bucket_of(now)
+        with self._store.read() as unit:
+            moments = [
+                signal.occurred_at
+                for each in announced
+                if each.event is not Event.RESOLVED
+                for signal in unit.incidents.signals(each.incident.id)
+                if signal.occurred_at >= known
+            ]
+        return min(moments, default=None)
+
+    def _deliver(self) -> None:
+        """Write down what is in the outbox as taken by the other side."""
+        now = self._clock.moment
+        with self._store.write() as unit:
+            while claimed := unit.outbox.claim(now, LEASE):
+                for pending in claimed:
+                    unit.outbox.delivered(pending, now, Receipt())
+                    self._keep(pending)
+                unit.flush()
+
+
+_LONG = timedelta(days=2)
+"""Longer than any window of the detectors."""
