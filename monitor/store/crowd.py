@@ -7,6 +7,7 @@ themselves is asked of a stretch of time, never of all there is.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from sqlalchemy import ColumnElement, Select, case, literal
 from sqlalchemy.dialects.sqlite import insert
 from sqlmodel import Session, col, func, select
 
+from alerts.terms import Said
 from classifiers.base import Confidence, Finding, LeakBand, LeakCategory, SentimentLabel
 from monitor.tables import AssessmentRow, CountRow, MentionRow, VoicesRow
 
@@ -78,18 +80,6 @@ class Telling:
     """Id of the mention that told it first of all, also before."""
     mentions: int
     authors: int
-
-
-@dataclass(frozen=True, slots=True)
-class Utterance:
-    """What somebody said, for looking at words. Nothing here may be shown as it is."""
-
-    published_at: datetime
-    text: str
-    author: str
-    story: str
-    language: str
-    findings: tuple[Finding, ...]
 
 
 class Crowd:
@@ -186,6 +176,21 @@ class Crowd:
             cell.authors, cell.stories, cell.reach = authors, stories, reach
         return found
 
+    def sources(
+        self, brand: str, since: datetime, until: datetime, *, negative: bool = False
+    ) -> Counter[str]:
+        """Mentions by source in ``since`` <= bucket < ``until``."""
+        query = (
+            select(CountRow.source, func.sum(CountRow.count))
+            .where(
+                CountRow.brand == brand, col(CountRow.bucket) >= since, col(CountRow.bucket) < until
+            )
+            .group_by(CountRow.source)
+        )
+        if negative:
+            query = query.where(CountRow.sentiment == SentimentLabel.NEGATIVE.value)
+        return Counter({source: count for source, count in self._session.exec(query) if count})
+
     def spread(
         self, brand: str, since: datetime, until: datetime, *, negative: bool = False
     ) -> Spread:
@@ -230,7 +235,7 @@ class Crowd:
         first: int = self._session.exec(query).one()  # type: ignore[assignment] # stored: not None
         return first
 
-    def utterances(
+    def said(
         self,
         brand: str,
         since: datetime,
@@ -238,7 +243,7 @@ class Crowd:
         *,
         negative: bool = False,
         most: int = 1000,
-    ) -> list[Utterance]:
+    ) -> list[Said]:
         """What was said in ``since`` <= moment < ``until``, in order; of much an even sample.
 
         Posts that may be leaks are left out: what they give away must not be told on.
@@ -266,7 +271,7 @@ class Crowd:
         if stride > 1:
             query = query.where(col(MentionRow.id) % stride == 0)
         return [
-            Utterance(at, text, author, story, language, _findings(findings))
+            Said(at, text, author, story, language, _findings(findings))
             for at, text, author, story, language, findings in self._session.connection().execute(
                 query
             )

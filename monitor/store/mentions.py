@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -170,14 +169,18 @@ class Mentions:
 
     def oldest_queued(self, brand: str) -> datetime | None:
         """When the oldest waiting mention of a brand was published."""
-        # In two steps: asked for one brand's earliest, SQLite walks along all dates of the brand
-        # until it meets one that is queued.
+        return self.queued_since().get(brand)
+
+    def queued_since(self) -> dict[str, datetime]:
+        """When the oldest waiting mention of each brand that has one was published."""
+        # The plus keeps SQLite from the index by brand: for one brand's earliest it would walk along
+        # all dates of the brand until it meets one that is queued.
         query = (
             select(MentionRow.brand, func.min(MentionRow.published_at))
             .where(text(QUEUED), col(MentionRow.imported).is_(False))
             .group_by(literal_column("+brand"))
         )
-        return dict(self._session.exec(query).all()).get(brand)
+        return dict(self._session.exec(query).all())
 
     def queue_length(self) -> int:
         """How many mentions wait for an assessment."""
@@ -242,25 +245,37 @@ class Mentions:
 
     def detector(self, brand: str, series: str) -> Detector | None:
         """The stored detector of a series."""
-        row = self._session.get(DetectorRow, (brand, series))
-        return (
-            None
-            if row is None
-            else Detector(row.version, row.settled_until, copy.deepcopy(row.snapshot))
-        )
+        return self.detectors(brand).get(series)
+
+    def detectors(self, brand: str) -> dict[str, Detector]:
+        """The stored detectors of a brand by series."""
+        query = select(
+            DetectorRow.series, DetectorRow.version, DetectorRow.settled_until, DetectorRow.snapshot
+        ).where(DetectorRow.brand == brand)
+        return {
+            series: Detector(version, settled_until, snapshot)
+            for series, version, settled_until, snapshot in self._session.exec(query)
+        }
 
     def keep_detector(self, brand: str, series: str, detector: Detector) -> None:
-        """Store a detector."""
-        self._session.merge(
-            DetectorRow(
-                brand=brand,
-                series=series,
-                version=detector.version,
-                settled_until=detector.settled_until,
-                # A copy: the detector goes on reading, and must not change what is about to be stored.
-                snapshot=copy.deepcopy(dict(detector.snapshot)),
-            )
+        """Store a detector as it is now: it may go on reading."""
+        statement = insert(DetectorRow).values(
+            brand=brand,
+            series=series,
+            version=detector.version,
+            settled_until=detector.settled_until,
+            snapshot=dict(detector.snapshot),
         )
+        new = statement.excluded
+        statement = statement.on_conflict_do_update(
+            index_elements=["brand", "series"],
+            set_={
+                "version": new.version,
+                "settled_until": new.settled_until,
+                "snapshot": new.snapshot,
+            },
+        )
+        self._session.connection().execute(statement)
 
     def voices(self, brand: str, since: datetime, until: datetime) -> list[Voice]:
         """The assessed mentions published in ``since`` <= moment < ``until``, in order."""

@@ -199,8 +199,8 @@ def test_words_of_possible_leaks_are_not_read_and_of_much_a_sample(store: Store)
     say(store, 50, story="leak", band=LeakBand.ESCALATE)
     say(store, 51, story="doubt", band=LeakBand.REVIEW)
     with store.read() as unit:
-        everything = unit.crowd.utterances(BRAND, NOON, NOON + DAY)
-        sample = unit.crowd.utterances(BRAND, NOON, NOON + DAY, most=11)
+        everything = unit.crowd.said(BRAND, NOON, NOON + DAY)
+        sample = unit.crowd.said(BRAND, NOON, NOON + DAY, most=11)
     assert len(everything) == 20
     assert {each.story for each in everything}.isdisjoint({"leak", "doubt"})
     assert len(sample) == 10
