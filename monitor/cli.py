@@ -23,6 +23,8 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.console import Console
 
+from classifiers.base import AbuseLabel, SentimentLabel
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -85,22 +87,6 @@ class LeakVerdict(StrEnum):
 
     LEAK = "leak"
     NO_LEAK = "no-leak"
-
-
-class Sentiments(StrEnum):
-    """Labels of sentiment."""
-
-    NEGATIVE = "negative"
-    NEUTRAL = "neutral"
-    POSITIVE = "positive"
-
-
-class Abuses(StrEnum):
-    """Labels of abuse."""
-
-    NONE = "none"
-    ABUSIVE = "abusive"
-    THREAT = "threat"
 
 
 class PageFormat(StrEnum):
@@ -530,11 +516,13 @@ def spikes(
 
 
 def _duration(text: str) -> timedelta | None:
-    if text == "auto":
-        return None
+    return None if text == "auto" else _time_of(text, "--bucket", "auto, or ")
+
+
+def _time_of(text: str, option: str, otherwise: str = "") -> timedelta:
     found = re.fullmatch(r"(\d{1,6})\s*(s|m|h|d)", text.strip())
     if found is None or int(found[1]) == 0:
-        _fail(f"--bucket: {text} is not a duration; write auto, or as 5m, 1h, 1d", EXIT_USAGE)
+        _fail(f"{option}: {text} is not a duration; write {otherwise}as 5m, 1h, 1d", EXIT_USAGE)
     unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[found[2]]
     return timedelta(**{unit: int(found[1])})
 
@@ -545,6 +533,87 @@ def _set_utf8() -> None:
         if reconfigure is not None:
             errors = "replace" if stream is sys.stdin else "backslashreplace"
             reconfigure(encoding="utf-8", errors=errors)
+
+
+# -- looking back ----------------------------------------------------------------------------------
+
+
+@app.command()
+def backtest(  # noqa: PLR0917 - the options of the command
+    files: Annotated[
+        list[Path], typer.Argument(help="Mention files (JSON Lines).", metavar="FILE.jsonl…")
+    ],
+    config: ConfigOption = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Another configuration: what would it change?", show_default=False
+        ),
+    ] = None,
+    style: Annotated[PageFormat, typer.Option("--format", help="Format.")] = PageFormat.TABLE,
+    timeline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OUT.html|OUT.png", help="Also draw what happened when.", show_default=False
+        ),
+    ] = None,
+    step: Annotated[str, typer.Option(help="How often to look, as 5m, 1h.")] = "5m",
+    since: Annotated[
+        str | None, typer.Option(help="First moment, as 2026-11-09 or 2026-11-09T08:00+01:00.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="First moment that is left out.")] = None,
+    fail: Annotated[
+        bool,
+        typer.Option("--fail-on-difference", help="Exit status 1 when --against changes an alert."),
+    ] = False,
+) -> None:
+    """Replay stored mentions and say which incidents would have been opened. Sends nothing.
+
+    The very steps of the daemon under a moved clock: matching, classifiers, rules, spikes, routes.
+
+    Example: merkwacht backtest last-year.jsonl --against calmer.toml --timeline year.html
+    """
+    from monitor.commands import backtesting  # noqa: PLC0415
+    from monitor.log import set_up  # noqa: PLC0415
+
+    for file in files:
+        if not file.is_file():
+            _fail(
+                f"{file}: {'not a regular file' if file.exists() else 'no such file'}", EXIT_USAGE
+            )
+    if timeline is not None and timeline.suffix not in backtesting.TIMELINES:
+        _fail(f"--timeline: {timeline}: name a file that ends in .html or .png", EXIT_USAGE)
+    if fail and against is None:
+        _fail(
+            "--fail-on-difference: against what? give another configuration: --against", EXIT_USAGE
+        )
+    width = _time_of(step, "--step")
+    _set_utf8()
+    set_up(level="error", style="text")
+    with _explained():
+        path, settings = _load(config)
+        loaded = [(path, settings)] if against is None else [(path, settings), _load(against)]
+        done = backtesting.run(
+            backtesting.Asked(
+                files=files,
+                settings=[backtesting.Setting(each, _register(each)) for _, each in loaded],
+                names=[str(each) for each, _ in loaded],
+                step=width,
+                since=_moment(since, "--since", settings),
+                until=_moment(until, "--until", settings),
+                as_json=style is PageFormat.JSON,
+                timeline=timeline,
+            ),
+            Console(),
+            sys.stderr,
+            _rate,
+        )
+    for note in done.notes:
+        _say(note)
+    if done.result.rejected:
+        _say(f"{done.result.rejected} lines could not be read")
+    if done.result.rejected or (fail and done.difference):
+        raise typer.Exit(EXIT_FAILURES)
 
 
 # -- in and out ------------------------------------------------------------------------------------
@@ -673,6 +742,35 @@ def _progress(what: str, total: int) -> Iterator[Any]:
         yield lambda done: progress.update(task, completed=done)
 
 
+@contextmanager
+def _rate(what: str, unit: str, total: int) -> Iterator[Any]:
+    """A bar on a terminal that also says how many a second, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _done: None
+        return
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text  # noqa: PLC0415
+
+    class Speed(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:,.0f} {unit}/s")
+
+    counts: Any = (DownloadColumn(),) if unit == "bytes" else (MofNCompleteColumn(), Speed())
+    columns = (TextColumn(what), BarColumn(), *counts, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
 # -- judging ---------------------------------------------------------------------------------------
 
 
@@ -724,9 +822,11 @@ def feedback(  # noqa: PLR0917 - the options of the command
         RegisteredCategory | None, typer.Option(help="Of which category the leak is.")
     ] = None,
     sentiment: Annotated[
-        Sentiments | None, typer.Option(help="How it speaks of the brand.")
+        SentimentLabel | None, typer.Option(help="How it speaks of the brand.")
     ] = None,
-    abuse: Annotated[Abuses | None, typer.Option(help="Whether it insults or threatens.")] = None,
+    abuse: Annotated[
+        AbuseLabel | None, typer.Option(help="Whether it insults or threatens.")
+    ] = None,
     note: Annotated[str, typer.Option(help="A word on why.")] = "",
     who: Annotated[
         str, typer.Option("--by", help="Who says so.", show_default="the user", envvar="USER")
