@@ -206,9 +206,9 @@ class Replay:
         self._clock.moment = target
         with self._store.attempt() as attempt:
             announced = self._pass(taken, hasty=not single)
-            if announced and single:
+            if single:
                 self._deliver()
-            elif announced:
+            elif announced or self._anybody_waits():
                 self._happened = self._earliest(announced, now)
                 attempt.take_back()
         if not attempt.stands:
@@ -251,6 +251,10 @@ class Replay:
                 if signal.occurred_at >= known
             ]
         return min(moments, default=None)
+
+    def _anybody_waits(self) -> bool:
+        with self._store.read() as unit:
+            return unit.outbox.waiting()[0] > 0
 
     def _deliver(self) -> None:
         """Write down what is in the outbox as taken by the other side."""
