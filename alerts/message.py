@@ -373,6 +373,8 @@ class _Scene:
 
     def _why_drivers(self) -> Iterator[tuple[str, str]]:
         """What the spike is made of, against what is usual for this brand."""
+        if shape := self.facts.get("shape"):
+            yield "shape", self.words.name("shape", one_line(str(shape), 40))
         drivers = self.facts.get("drivers")
         if not isinstance(drivers, Mapping):
             return

@@ -108,7 +108,8 @@ def test_the_message_says_what_the_spike_is_made_of():
     )
     assert why["Waar"] == "x 50 (anders 2), nieuws 14 (anders 1)"
     assert why["Stemming"] == "62% negatief (anders 20%)"
-    why = dict(spike(language="en").why)
+    why = dict(spike(language="en", shape="one_story").why)
+    assert why["Who"] == "many people, but one post that goes round"
     assert why["About"] == "“hummus” (31, usually never), “winkel” (12, usually 4)"
 
 
