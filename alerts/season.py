@@ -9,7 +9,8 @@ the detector cautious instead of wrong.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -37,6 +38,23 @@ _WAKING = tuple(share * 24 / sum(_SHAPE) for share in _SHAPE)
 _FLAT = (1.0,) * 24
 
 
+@lru_cache(maxsize=8192)
+def place(timezone: str, middle: float) -> tuple[int, int, int, float]:
+    """Where a moment lies in the season of a time zone. The series of all brands share the answer.
+
+    Args:
+        timezone: IANA name.
+        middle: middle of a bucket, seconds since 1970.
+
+    Returns:
+        Day of the week, the two hours whose middles the moment lies between, and how far.
+    """
+    local = datetime.fromtimestamp(middle, ZoneInfo(timezone))
+    hours = local.hour + local.minute / 60 + local.second / _HOUR - 0.5
+    hour = int(hours // 1)
+    return local.weekday(), hour % 24, (hour + 1) % 24, hours - hour
+
+
 class Season:
     """Learns level, hours and days of the week of one series.
 
@@ -47,7 +65,8 @@ class Season:
     """
 
     def __init__(self, bucket: int, timezone: str) -> None:
-        self.zone = ZoneInfo(timezone)
+        self._timezone = timezone
+        place(timezone, 0)  # A zone that does not exist is said at once.
         self._bucket = bucket
         self._prior = _FLAT if timezone == "UTC" or bucket >= _DAY else _WAKING
         self._per_hour = max(1.0, _HOUR / bucket)
@@ -57,8 +76,8 @@ class Season:
         """Counts and buckets seen around each local hour."""
         self._days = [[0.0, 0.0] for _ in range(7)]
         """Counts and expected counts of each day of the week, Monday first."""
-        self._now = 0, 0, 0, 0.0
-        self._usual = 1.0, 1.0
+        self._mean: float | None = None
+        """Mean of the hours' rates, over their priors: kept until something is learnt."""
         self._keep_level = 0.5 ** (bucket / _LEVEL_HALF_LIFE)
         self._keep_hour = 0.5 ** (1 / (_HOUR_HALF_LIFE * self._per_hour))
         self._keep_day = 0.5 ** (1 / (_WEEKDAY_HALF_LIFE * self._per_day))
@@ -66,25 +85,14 @@ class Season:
     def expect(self, at: int, hourly: float, daily: float) -> tuple[float, float]:
         """Expected count of the bucket at ``at``, and the relative variance of that expectation.
 
+        Changes nothing, and asks nothing of the order.
+
         Args:
             at: start of the bucket, seconds since 1970.
             hourly: relative variance of an hour's rate.
             daily: relative variance of a day's rate.
         """
-        self._now, self._usual, expected, doubt = self._at(at, hourly, daily)
-        return expected, doubt
-
-    def peek(self, at: int, hourly: float, daily: float) -> tuple[float, float]:
-        """As :meth:`expect`, but changing nothing: :meth:`learn` still learns what was expected."""
-        _, _, expected, doubt = self._at(at, hourly, daily)
-        return expected, doubt
-
-    def _at(
-        self, at: int, hourly: float, daily: float
-    ) -> tuple[tuple[int, int, int, float], tuple[float, float], float, float]:
-        """Place in the season, shares of hour and day, expected count and its doubt."""
-        now = self._place(at)
-        day, hour, later, share = now
+        day, hour, later, share = place(self._timezone, at + self._bucket / 2)
         shape, doubt = self._shape(hour, later, share, hourly)
         factor, day_doubt = self._weekday(day, daily)
         counts, exposure = self._level
@@ -92,13 +100,13 @@ class Season:
         level_doubt = 1 / (counts + _LEVEL_PRIOR) + daily * self._per_day / (
             exposure + self._per_day / 24
         )
-        expected = level * shape * factor
-        return now, (shape, factor), expected, doubt + day_doubt + level_doubt
+        return level * shape * factor, doubt + day_doubt + level_doubt
 
-    def learn(self, value: float) -> None:
-        """Take the ordinary count of the bucket last expected into what is usual."""
-        day, hour, later, share = self._now
-        shape, factor = self._usual
+    def learn(self, at: int, value: float, hourly: float, daily: float) -> None:
+        """Take the ordinary count of the bucket at ``at`` into what is usual."""
+        day, hour, later, share = place(self._timezone, at + self._bucket / 2)
+        shape, _ = self._shape(hour, later, share, hourly)
+        factor, _ = self._weekday(day, daily)
         counts, exposure = self._level
         usual = (counts + _LEVEL_PRIOR) / (exposure + 1) * shape
         self._level = [
@@ -113,38 +121,41 @@ class Season:
         slot = self._days[day]
         slot[0] = slot[0] * self._keep_day + value
         slot[1] = slot[1] * self._keep_day + usual
-
-    def _place(self, at: int) -> tuple[int, int, int, float]:
-        """Day of the week, the two hours whose middles the bucket lies between, and how far."""
-        local = datetime.fromtimestamp(at + self._bucket / 2, UTC).astimezone(self.zone)
-        middle = local.hour + local.minute / 60 + local.second / _HOUR - 0.5
-        hour = int(middle // 1)
-        return local.weekday(), hour % 24, (hour + 1) % 24, middle - hour
+        self._mean = None
 
     def _shape(self, hour: int, later: int, share: float, variance: float) -> tuple[float, float]:
         """Share of this time of day relative to the day's mean, and its doubt."""
         if self._bucket >= _DAY:
             return 1.0, 0.0
+        if self._mean is None:
+            self._mean = self._mean_hour()
+        shape, information = self._hour(hour, self._mean, variance)
+        later_shape, later_information = self._hour(later, self._mean, variance)
+        return (
+            (1 - share) * shape + share * later_shape,
+            (1 - share) / information + share / later_information,
+        )
+
+    def _mean_hour(self) -> float:
         rates = priors = 0.0
         for prior, (counts, buckets) in zip(self._prior, self._hours, strict=True):
-            if buckets > 0:
-                weight = min(1.0, buckets)
-                rates += weight * counts / buckets
-                priors += weight * prior
-        mean = rates / priors if rates > 0 else 0.0
-        shape = doubt = 0.0
-        for index, weight in ((hour, 1 - share), (later, share)):
-            counts, buckets = self._hours[index]
-            prior = self._prior[index]
-            believed, information = prior, _HOUR_PRIOR
-            if mean > 0 and buckets > 0:
-                usual = mean * prior * buckets
-                seen = 1 / (1 / usual + variance * self._per_hour / buckets)
-                information += seen
-                believed = (_HOUR_PRIOR * prior + seen * counts / buckets / mean) / information
-            shape += weight * believed
-            doubt += weight / information
-        return shape, doubt
+            if buckets >= 1:
+                rates += counts / buckets
+                priors += prior
+            elif buckets > 0:
+                rates += counts
+                priors += buckets * prior
+        return rates / priors if rates > 0 else 0.0
+
+    def _hour(self, index: int, mean: float, variance: float) -> tuple[float, float]:
+        """Share of one hour, and the information behind it."""
+        counts, buckets = self._hours[index]
+        prior = self._prior[index]
+        if mean <= 0 or buckets <= 0:
+            return prior, _HOUR_PRIOR
+        seen = 1 / (1 / (mean * prior * buckets) + variance * self._per_hour / buckets)
+        information = _HOUR_PRIOR + seen
+        return (_HOUR_PRIOR * prior + seen * counts / buckets / mean) / information, information
 
     def _weekday(self, day: int, variance: float) -> tuple[float, float]:
         counts, usual = self._days[day]
@@ -169,3 +180,4 @@ class Season:
         self._level = list(snapshot["level"])
         self._hours = [list(slot) for slot in snapshot["hours"]]
         self._days = [list(slot) for slot in snapshot["days"]]
+        self._mean = None

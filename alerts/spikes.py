@@ -16,12 +16,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from alerts.spikestats import surprise, upper_quantile
-from alerts.usual import CLIP, Usual
+from alerts.usual import CLIP, Bursts, Usual
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 
 _MONTH = 30 * 86400.0
 _DAY = 86400
@@ -51,14 +51,16 @@ class _Profile:
     """Nor one with fewer counts than this above the expected."""
     factor: float
     """Nor one below this multiple of the expected."""
-    usual: int
-    """What this many bursts of the past four weeks equalled is ordinary for this brand."""
+    memory: float
+    """Seconds in which a past burst of this brand loses half of its size as a bar to the next."""
 
 
 _PROFILES = {
-    Sensitivity.CALM: _Profile(false_alarms=0.1, least=8, excess=6, factor=2.5, usual=2),
-    Sensitivity.BALANCED: _Profile(false_alarms=1.0, least=5, excess=4, factor=2.0, usual=4),
-    Sensitivity.ALERT: _Profile(false_alarms=5.0, least=4, excess=3, factor=1.5, usual=8),
+    Sensitivity.CALM: _Profile(false_alarms=0.1, least=8, excess=6, factor=2.5, memory=14 * _DAY),
+    Sensitivity.BALANCED: _Profile(
+        false_alarms=1.5, least=5, excess=4, factor=2.0, memory=7 * _DAY
+    ),
+    Sensitivity.ALERT: _Profile(false_alarms=5.0, least=4, excess=3, factor=1.5, memory=3.5 * _DAY),
 }
 
 _SCORE_ZERO = -2.0
@@ -69,13 +71,10 @@ _WARM_AFTER = 7 * _DAY
 """Until this much covered time the verdict says that it is still warming up."""
 _HOLD = 6 * 3600
 """A spike is over when nothing stood out for this long."""
-_REMEMBER = 28 * _DAY
-_BURSTS = 64
-"""Bursts remembered of that time."""
-_ONSET = 1800
-"""The strength of a burst is what it reached this soon: what an alarm can be compared with."""
-_RELEASE = 100.0
-"""A running spike goes on while it is not this many times more ordinary than what rings."""
+_MEMORABLE = -1.0
+"""What chance shows at most ten times a month is remembered as a burst of this brand."""
+_LOOKED_OFTEN = 3.0
+"""``log10`` of looks a month: of what is looked at a thousand times, a deviation says nothing."""
 _RIPENING = _DAY // 2
 """What was learnt is used this long after, so that a slow crisis does not raise its own bar."""
 _RIPE_FROM = 2 * _DAY
@@ -136,51 +135,57 @@ class _Window:
         self.seconds = self._length * self.block
         self.divides = self._length > 1
         """Whether it has parts, of which no single one may ring."""
-        self._blocks: list[list[float]] = []
-        """Index, value and expected value of each block, oldest first."""
+        self._blocks: list[int] = []
+        """Index of each block, oldest first; beside it its value and its expected value."""
+        self._values: list[float] = []
+        self._means: list[float] = []
 
     def add(self, at: int, value: float, expected: float) -> tuple[float, float]:
         """Take in a covered bucket; gives the window's sum and expected sum."""
         index = at // self.block
-        blocks = self._blocks
-        if blocks and blocks[-1][0] == index:
-            blocks[-1][1] += value
-            blocks[-1][2] += expected
+        if self._blocks and self._blocks[-1] == index:
+            self._values[-1] += value
+            self._means[-1] += expected
         else:
-            blocks.append([index, value, expected])
-            while blocks[0][0] <= index - self._length:
-                del blocks[0]
-        total = mean = 0.0
-        for _, block_value, block_expected in blocks:
-            total += block_value
-            mean += block_expected
-        return total, mean
+            self._blocks.append(index)
+            self._values.append(value)
+            self._means.append(expected)
+            while self._blocks[0] <= index - self._length:
+                del self._blocks[0], self._values[0], self._means[0]
+        return sum(self._values), sum(self._means)
 
     def without_largest(self) -> tuple[float, float]:
         """Sum and expected sum of the window but for the block that stands out most."""
-        largest = max(self._blocks, key=lambda block: block[1] - block[2])
-        rest = [block for block in self._blocks if block is not largest]
-        return sum(block[1] for block in rest), sum(block[2] for block in rest)
+        over = [value - mean for value, mean in zip(self._values, self._means, strict=True)]
+        at = over.index(max(over))
+        return (
+            sum(self._values[:at]) + sum(self._values[at + 1 :]),
+            sum(self._means[:at]) + sum(self._means[at + 1 :]),
+        )
 
     def rose(self) -> int:
         """Start, in seconds since 1970, of the newest part of the window with the most excess."""
         best = excess = 0.0
-        start = self._blocks[-1][0]
-        for index, value, expected in reversed(self._blocks):
-            excess += value - expected
+        start = self._blocks[-1]
+        for at in reversed(range(len(self._blocks))):
+            excess += self._values[at] - self._means[at]
             if excess > best:
-                best, start = excess, index
-        return int(start) * self.block
+                best, start = excess, self._blocks[at]
+        return start * self.block
 
     def snapshot(self) -> list[list[float]]:
-        return [list(block) for block in self._blocks]
+        return [
+            [index, value, mean]
+            for index, value, mean in zip(self._blocks, self._values, self._means, strict=True)
+        ]
 
     def load(self, snapshot: Sequence[Sequence[float]]) -> None:
-        self._blocks = [list(block) for block in snapshot]
+        self._blocks = [int(index) for index, _, _ in snapshot]
+        self._values = [value for _, value, _ in snapshot]
+        self._means = [mean for _, _, mean in snapshot]
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
+class _Look(NamedTuple):
     """What one time scale says of the newest bucket."""
 
     window: _Window
@@ -190,49 +195,20 @@ class _Look:
     rarity: float
     """``-log10`` of how often a month chance would show this or more on any scale."""
 
+    @property
+    def excess(self) -> float:
+        return self.value - self.expected
+
     def counts(self, floors: _Profile) -> bool:
         return (
             self.value >= floors.least
-            and self.value - self.expected >= floors.excess
+            and self.excess >= floors.excess
             and self.value >= floors.factor * self.expected
         )
 
 
-class _Bursts:
-    """What this series' own bursts are like, so that the ordinary ones of a lively brand stay quiet.
-
-    Only ranks count: one crisis, however large, is one entry and raises no bar by itself.
-    """
-
-    def __init__(self) -> None:
-        self._past: list[list[float]] = []
-        """Start and strength of each burst, oldest first."""
-        self._seen: int | None = None
-
-    def bar(self, at: int, usual: int) -> float:
-        """The strength that ``usual`` bursts of the past four weeks reached, before the present one."""
-        past = self._past[:-1] if self._running(at) else self._past
-        strengths = sorted((s for start, s in past if at - start <= _REMEMBER), reverse=True)
-        return strengths[usual - 1] if len(strengths) >= usual else -math.inf
-
-    def add(self, at: int, strength: float) -> None:
-        """Take in a moment that stands out."""
-        if not self._running(at):
-            self._past = [burst for burst in self._past if at - burst[0] <= _REMEMBER]
-            self._past = [*self._past[1 - _BURSTS :], [at, strength]]
-        elif at - self._past[-1][0] <= _ONSET:
-            self._past[-1][1] = max(self._past[-1][1], strength)
-        self._seen = at
-
-    def _running(self, at: int) -> bool:
-        return self._seen is not None and at - self._seen <= _HOLD
-
-    def snapshot(self) -> dict[str, Any]:
-        return {"past": self._past, "seen": self._seen}
-
-    def load(self, snapshot: Mapping[str, Any]) -> None:
-        self._past = [list(burst) for burst in snapshot["past"]]
-        self._seen = snapshot["seen"]
+def _rarest(look: _Look) -> float:
+    return look.rarity
 
 
 class SpikeDetector:
@@ -263,7 +239,12 @@ class SpikeDetector:
         self._first = 0 if seconds >= _WINDOWS[0] else 1
         """The shortest window that may ring: a shorter bucket cannot by itself."""
         self._learning = self._usual = self._ripening = self._blank()
-        self._bursts = _Bursts()
+        self._bursts = [Bursts(self._profile.memory) for _ in self._windows[self._first :]]
+        self._looked = [
+            math.log10((len(self._windows) - self._first) * _MONTH / window.seconds)
+            for window in self._windows
+        ]
+        """``log10`` of the windows of each length in a month, times the number of lengths."""
         self._last: int | None = None
         self._covered = 0
         """Seconds of covered time so far."""
@@ -298,8 +279,8 @@ class SpikeDetector:
         if not covered:
             return self._verdict(moment, value, expected, ordinary, None, alert=False)
         looks = [
-            self._look(window, variation.dispersion + doubt, moment, value, expected)
-            for window, variation in zip(self._windows, self._usual.variations, strict=True)
+            self._look(index, variation.dispersion + doubt, moment, value, expected)
+            for index, variation in enumerate(self._usual.variations)
         ]
         alert, best = self._judge(moment, looks[self._first :])
         if self._rang is None or moment - self._rang >= _ADOPT_AFTER:
@@ -322,11 +303,9 @@ class SpikeDetector:
         Raises:
             ValueError: ``at`` is naive.
         """
-        expected, doubt = self._usual.peek(_aware(at))
-        return expected, self._upper(expected, doubt)
-
-    def _upper(self, expected: float, doubt: float) -> float:
-        return upper_quantile(expected, self._usual.variations[0].dispersion + doubt, CLIP)
+        expected, doubt = self._usual.expect(_aware(at))
+        ordinary = self._usual.variations[0].dispersion + doubt
+        return expected, upper_quantile(expected, ordinary, CLIP)
 
     def _ripen(self) -> None:
         """Begin to use what was learnt long enough ago."""
@@ -345,10 +324,8 @@ class SpikeDetector:
         return usual
 
     def _learn(self, moment: int, value: float, looks: Sequence[_Look]) -> None:
-        if self._learning is not self._usual:
-            self._learning.expect(moment)
-        sums = [(look.value, look.expected, look.dispersion) for look in looks]
-        self._learning.learn(value, sums)
+        sums = ((look.value, look.expected, look.dispersion) for look in looks)
+        self._learning.learn(moment, value, sums)
 
     def _moment(self, at: datetime) -> int:
         moment = _aware(at)
@@ -356,38 +333,51 @@ class SpikeDetector:
             raise ValueError(f"the bucket {at} is not later than the one before")
         return moment
 
-    def _look(
-        self, window: _Window, dispersion: float, at: int, value: float, expected: float
-    ) -> _Look:
+    def _look(self, index: int, dispersion: float, at: int, value: float, expected: float) -> _Look:
+        window = self._windows[index]
         total, mean = window.add(at, value, expected)
-        looks = (len(self._windows) - self._first) * _MONTH / window.seconds
-        odds = surprise(total, mean, dispersion)
-        if odds > 0 and window.divides:
-            rest, rest_mean = window.without_largest()
-            odds = min(odds, 2 * surprise(rest, rest_mean, dispersion) if rest_mean > 0 else 0.0)
-        rarity = odds - math.log10(looks) if odds > 0 else -math.inf
+        rarity = -math.inf
+        if index >= self._first:
+            rarity = self._rarity(window, self._looked[index], total, mean, dispersion)
         return _Look(window, total, mean, dispersion, rarity)
 
-    def _judge(self, at: int, looks: list[_Look]) -> tuple[bool, _Look]:
+    @staticmethod
+    def _rarity(
+        window: _Window, looked: float, total: float, mean: float, dispersion: float
+    ) -> float:
+        over = total - mean
+        if over <= 0 or (
+            looked >= _LOOKED_OFTEN and over * over <= mean + dispersion * mean * mean
+        ):
+            return -math.inf
+        odds = surprise(total, mean, dispersion)
+        if odds - looked > _SCORE_ZERO and window.divides:
+            rest, rest_mean = window.without_largest()
+            odds = min(odds, 2 * surprise(rest, rest_mean, dispersion) if rest_mean > 0 else 0.0)
+        return odds - looked if odds > 0 else -math.inf
+
+    def _judge(self, at: int, looks: Sequence[_Look]) -> tuple[bool, _Look]:
         """Move the alarm's state on: whether it newly rings, and the look that stands out most."""
-        eligible = [look for look in looks if look.counts(self._profile)]
-        best = max(eligible or looks, key=lambda look: look.rarity)
         if self._hot is not None and at - self._hot > _HOLD:
             self._since = self._rang = self._hot = None
         bar = -math.log10(self._profile.false_alarms)
-        if not eligible or self._covered < _SILENT_FOR:
+        goes_on = looks[0].value >= self._profile.factor * looks[0].expected
+        standing: list[_Look] = []
+        news: list[_Look] = []
+        for look, bursts in zip(looks, self._bursts, strict=True):
+            if look.rarity >= bar and look.counts(self._profile):
+                standing.append(look)
+                if goes_on and look.excess > bursts.bar(at):
+                    news.append(look)
+            if look.rarity >= _MEMORABLE:
+                bursts.add(at, look.excess)
+        best = max(news or standing or looks, key=_rarest)
+        if not standing or self._covered < _SILENT_FOR:
             return False, best
         if self._since is not None:
-            if best.rarity >= bar - math.log10(_RELEASE):
-                self._hot = at
-            if best.rarity >= bar:
-                self._bursts.add(at, best.rarity)
+            self._hot = at
             return False, best
-        if best.rarity < bar:
-            return False, best
-        ordinary = self._bursts.bar(at, self._profile.usual)
-        self._bursts.add(at, best.rarity)
-        if best.rarity <= ordinary:
+        if not news:
             return False, best
         self._since = best.window.rose()
         self._rang = self._hot = at
@@ -431,7 +421,7 @@ class SpikeDetector:
             "since": self._since,
             "rang": self._rang,
             "hot": self._hot,
-            "bursts": self._bursts.snapshot(),
+            "bursts": [bursts.snapshot() for bursts in self._bursts],
             "learning": self._learning.snapshot(),
             "ripening": None if self._ripening is self._learning else self._ripening.snapshot(),
             "usual": None if self._usual is self._learning else self._usual.snapshot(),
@@ -463,7 +453,8 @@ class SpikeDetector:
         detector._since = snapshot["since"]
         detector._rang = snapshot["rang"]
         detector._hot = snapshot["hot"]
-        detector._bursts.load(snapshot["bursts"])
+        for bursts, remembered in zip(detector._bursts, snapshot["bursts"], strict=True):
+            bursts.load(remembered)
         detector._learning.load(snapshot["learning"])
         if snapshot["usual"] is not None:
             detector._usual, detector._ripening = detector._blank(), detector._blank()

@@ -6,7 +6,7 @@ What the spike detector has learnt, apart from what it is looking at.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from alerts.season import Season
@@ -23,6 +23,15 @@ _LEAST = 0.01
 CLIP = 3.09
 """What lies above this many deviations teaches as if it lay there: one bucket in a thousand."""
 
+_IN_FULL = 3 * 86400
+"""A burst counts in full for this long."""
+_LONE = 3.0
+"""The largest burst counts for at most this many times the second."""
+_APART = 86400
+"""Moments closer than this are one burst."""
+_BURSTS = 6
+"""Bursts remembered: all of the days in full, and the two that outlast the others."""
+
 
 class Variation:
     """How much the counts of one time scale vary beyond Poisson.
@@ -37,21 +46,25 @@ class Variation:
         self._keep = keep
         self._sums = [0.0, 0.0, 0.0]
         """Excess squares, squared means, and windows seen, all with forgetting."""
-        self.dispersion = _PRIOR
+        self._dispersion: float | None = None
+
+    @property
+    def dispersion(self) -> float:
         """Relative variance of the rate, shrunk to a prior by as much as the evidence is thin."""
+        if self._dispersion is None:
+            self._dispersion = self._estimate()
+        return self._dispersion
 
     def learn(self, total: float, mean: float, dispersion: float) -> None:
         """Take in a window's sum; what stands out above ``dispersion`` counts clipped."""
-        clipped = total
-        if total > mean + 1:
-            clipped = min(total, upper_quantile(mean, dispersion, CLIP))
-        excess, squares, windows = self._sums
-        self._sums = [
-            excess * self._keep + (clipped - mean) ** 2 - mean,
-            squares * self._keep + mean * mean,
-            windows * self._keep + self._share,
-        ]
-        self.dispersion = self._estimate()
+        over = total - mean
+        if over > 1 and over * over > mean + dispersion * mean * mean:
+            over = min(total, upper_quantile(mean, dispersion, CLIP)) - mean
+        sums = self._sums
+        sums[0] = sums[0] * self._keep + over * over - mean
+        sums[1] = sums[1] * self._keep + mean * mean
+        sums[2] = sums[2] * self._keep + self._share
+        self._dispersion = None
 
     def _estimate(self) -> float:
         excess, squares, windows = self._sums
@@ -64,12 +77,12 @@ class Variation:
 
     def snapshot(self) -> list[float]:
         """All that was learnt, for :meth:`load`."""
-        return self._sums
+        return list(self._sums)
 
     def load(self, snapshot: Sequence[float]) -> None:
         """Continue where :meth:`snapshot` was taken."""
         self._sums = list(snapshot)
-        self.dispersion = self._estimate()
+        self._dispersion = None
 
 
 class Usual:
@@ -89,21 +102,21 @@ class Usual:
         self._hourly = self.variations[nearest]
 
     def expect(self, at: int) -> tuple[float, float]:
-        """Expected count of the bucket at ``at``, and the relative variance of that expectation."""
+        """Expected count of the bucket at ``at``, and the relative variance of that expectation.
+
+        Changes nothing, and asks nothing of the order.
+        """
         return self.season.expect(at, self._hourly.dispersion, self.variations[-1].dispersion)
 
-    def peek(self, at: int) -> tuple[float, float]:
-        """As :meth:`expect`, but changing nothing."""
-        return self.season.peek(at, self._hourly.dispersion, self.variations[-1].dispersion)
-
-    def learn(self, value: float, sums: Sequence[tuple[float, float, float]]) -> None:
-        """Take in the bucket last expected: its clipped count, and each scale's sums.
+    def learn(self, at: int, value: float, sums: Iterable[tuple[float, float, float]]) -> None:
+        """Take in a bucket: its clipped count, and each scale's sums.
 
         Args:
+            at: start of the bucket, seconds since 1970.
             value: the count that teaches the season.
             sums: for each time scale the count, the expected count and the dispersion.
         """
-        self.season.learn(value)
+        self.season.learn(at, value, self._hourly.dispersion, self.variations[-1].dispersion)
         for variation, (total, mean, dispersion) in zip(self.variations, sums, strict=True):
             variation.learn(total, mean, dispersion)
 
@@ -119,3 +132,58 @@ class Usual:
         self.season.load(snapshot["season"])
         for variation, sums in zip(self.variations, snapshot["variations"], strict=True):
             variation.load(sums)
+
+
+class Bursts:
+    """The bursts of one time scale: how large one must be to be news for this brand.
+
+    The size of a burst is its counts above the expected. It counts in full for some days and then
+    fades; and the largest counts for no more than a few times the second, so that one crisis,
+    however large, is not taken for a habit.
+
+    Args:
+        half_life: seconds in which a burst of the past loses half of its size.
+    """
+
+    def __init__(self, half_life: float) -> None:
+        self._half_life = half_life
+        self._past: list[list[float]] = []
+        """When each burst was largest, and how large, oldest first."""
+        self._seen: int | None = None
+        """When the newest was last seen."""
+
+    def bar(self, at: int) -> float:
+        """What a burst at ``at`` has to exceed."""
+        first = second = 0.0
+        for peak, size in self._past:
+            age = at - peak - _IN_FULL
+            faded = size * 0.5 ** (age / self._half_life) if age > 0 else size
+            if faded > first:
+                first, second = faded, first
+            elif faded > second:
+                second = faded
+        return min(first, _LONE * second)
+
+    def add(self, at: int, size: float) -> None:
+        """Take in a moment that stands out. What comes within a day of the last is one burst."""
+        past = self._past
+        if self._seen is None or at - self._seen > _APART:
+            past.append([at, size])
+            if len(past) > _BURSTS:
+                past.remove(min(past[:-1], key=self._in_the_end))
+        elif size > past[-1][1]:
+            past[-1] = [at, size]
+        self._seen = at
+
+    def _in_the_end(self, burst: Sequence[float]) -> float:
+        """How large a burst is next to the others when all have begun to fade."""
+        return math.log2(burst[1]) + burst[0] / self._half_life
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that is remembered, for :meth:`load`."""
+        return {"past": [list(burst) for burst in self._past], "seen": self._seen}
+
+    def load(self, snapshot: Mapping[str, Any]) -> None:
+        """Continue where :meth:`snapshot` was taken."""
+        self._past = [list(burst) for burst in snapshot["past"]]
+        self._seen = snapshot["seen"]

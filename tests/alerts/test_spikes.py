@@ -301,9 +301,9 @@ def test_the_ordinary_bursts_of_a_lively_brand_fall_quiet_and_a_greater_one_ring
 
 
 def test_calm_rings_least_and_alert_most() -> None:
-    counts = days(2, 60, 16, dispersion=0.4)
-    for day in range(20, 60, 6):
-        counts[24 * day + 13] += day
+    counts, random_ = days(2, 90, 16, dispersion=0.4), random.Random(16)
+    for day in range(10, 90, 3):
+        counts[24 * day + 13] += round(6 * random_.paretovariate(1.5))
     amount = {name: len(rings(feed(counts, sensitivity=name))) for name in Sensitivity}
     assert amount[Sensitivity.CALM] < amount[Sensitivity.BALANCED] < amount[Sensitivity.ALERT]
 

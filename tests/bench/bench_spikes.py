@@ -14,10 +14,8 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -64,37 +62,35 @@ def rings(counts: Iterable[float], minutes: int, sensitivity: Sensitivity) -> li
     ]
 
 
-def _quiet(job: tuple[str, float, int, int, int, Sensitivity]) -> int:
-    kind, rate, seed, days, minutes, sensitivity = job
-    return len(rings(simulate(kind, rate, seed, days=days, minutes=minutes), minutes, sensitivity))
-
-
-def progress(results: Iterator[int], total: int, label: str) -> list[int]:
-    """Collect results with a line of progress on a terminal."""
-    gathered = []
-    for result in results:
-        gathered.append(result)
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r{label}: {len(gathered)}/{total} ")
-    return gathered
-
-
 def quiet(options: argparse.Namespace) -> None:
-    """False alarms a month on series in which nothing happens."""
+    """False alarms a month on series in which nothing happens: mean of a cell, and its worst series."""
     print("| rate per bucket | " + " | ".join(KINDS) + " |")
     print("| --- |" + " --- |" * len(KINDS))
-    months = options.seeds * options.days / 30
-    with ProcessPoolExecutor(options.jobs) as pool:
-        for rate in RATES:
-            cells = []
-            for kind in KINDS:
-                jobs = [
-                    (kind, rate, seed, options.days, options.bucket, options.sensitivity)
-                    for seed in range(options.seeds)
-                ]
-                found = progress(pool.map(_quiet, jobs), len(jobs), f"{kind} {rate}")
-                cells.append(f"{sum(found) / months:.2f}")
-            print(f"| {rate:g} | " + " | ".join(cells) + " |", flush=True)
+    months = options.days / 30
+    worst: tuple[float, float, str] = (-1.0, 0.0, "")
+    total = series = 0
+    for rate in options.rates:
+        cells = []
+        for kind in KINDS:
+            found = [
+                len(
+                    rings(
+                        simulate(kind, rate, seed, days=options.days, minutes=options.bucket),
+                        options.bucket,
+                        options.sensitivity,
+                    )
+                )
+                for seed in range(options.seeds)
+            ]
+            mean, most = sum(found) / len(found) / months, max(found) / months
+            cells.append(f"{mean:.2f} ({most:.1f})")
+            worst = max(worst, (mean, most, f"{kind}, {rate:g} per bucket"))
+            total, series = total + sum(found), series + len(found)
+        print(f"| {rate:g} | " + " | ".join(cells) + " |", flush=True)
+    print(
+        f"\n{options.sensitivity}: all series {total / series / months:.2f} a month; "
+        f"worst cell {worst[0]:.2f} ({worst[2]})"
+    )
 
 
 def trailing(counts: Counts, size: int, gap: int = 0) -> Counts:
@@ -248,7 +244,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--days", type=int, default=90)
     parser.add_argument("--bucket", type=int, default=60, help="minutes")
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--rates", type=float, nargs="+", default=RATES, help="per bucket")
     parser.add_argument("--sensitivity", type=Sensitivity, default=Sensitivity.BALANCED)
     options = parser.parse_args()
     {"quiet": quiet, "delay": delay, "cost": cost}[options.table](options)
