@@ -16,7 +16,6 @@ text and no author. ``drivers`` of a signal's facts is::
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from alerts.base import Chart, Severity
+from alerts.spikestats import upper_quantile
 from alerts.terms import Said, trends
 from alerts.usual import CLIP
 
@@ -41,6 +41,9 @@ VOICES_FACTOR = 1.5
 """Voices stand out from this many times the usual on …"""
 VOICES_EXCESS = 3.0
 """… and this many above it: what the most watchful sensitivity asks of counts."""
+
+_DISPERSIONS = (0.0, *(0.01 * 1.25**step for step in range(30)))
+"""Relative variances of a rate, from none to six, to find the one that a band shows."""
 
 _CHART: TypeAdapter[Chart] = TypeAdapter(Chart)
 
@@ -233,14 +236,14 @@ def chart(
 def _together(bands: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Expected and highest ordinary count of some buckets in a row, from those of each.
 
-    The highest counts do not simply add up: what chance adds to one bucket it does not add to the
-    next (squares add up), while a lively half hour lifts all of them (roots add up).
+    Highest counts do not add up: where two in five minutes are rare, twelve in half an hour are far
+    rarer. What the buckets share is how much they vary, so that is read from them and used again.
     """
     expected = sum(usual for usual, _ in bands)
-    chance = common = 0.0
-    for usual, highest in bands:
-        square = max(0.0, highest - usual) ** 2
-        alone = min(square, CLIP**2 * max(usual, 1.0))
-        chance += alone
-        common += math.sqrt(square - alone)
-    return expected, expected + math.sqrt(chance + common**2)
+    if expected <= 0:
+        return 0.0, 1.0
+    usual, highest = expected / len(bands), sum(band[1] for band in bands) / len(bands)
+    dispersion = min(
+        _DISPERSIONS, key=lambda each: (abs(upper_quantile(usual, each, CLIP) - highest), each)
+    )
+    return expected, upper_quantile(expected, dispersion, CLIP)
