@@ -21,10 +21,6 @@ TIMELINES = (".html", ".png")
 """What a timeline may be written as, by the name of its file."""
 
 
-class TimelineError(Exception):
-    """The timeline cannot be drawn; the message says what to do."""
-
-
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What the command line asks for."""
