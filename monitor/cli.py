@@ -573,6 +573,8 @@ def backtest(  # noqa: PLR0917 - the options of the command
 
     Example: merkwacht backtest last-year.jsonl --against calmer.toml --timeline year.html
     """
+    from monitor.backtest.run import Setting  # noqa: PLC0415
+    from monitor.backtest.timeline import TimelineError  # noqa: PLC0415
     from monitor.commands import backtesting  # noqa: PLC0415
     from monitor.log import set_up  # noqa: PLC0415
 
@@ -593,21 +595,20 @@ def backtest(  # noqa: PLR0917 - the options of the command
     with _explained():
         path, settings = _load(config)
         loaded = [(path, settings)] if against is None else [(path, settings), _load(against)]
-        done = backtesting.run(
-            backtesting.Asked(
-                files=files,
-                settings=[backtesting.Setting(each, _register(each)) for _, each in loaded],
-                names=[str(each) for each, _ in loaded],
-                step=width,
-                since=_moment(since, "--since", settings),
-                until=_moment(until, "--until", settings),
-                as_json=style is PageFormat.JSON,
-                timeline=timeline,
-            ),
-            Console(),
-            sys.stderr,
-            _rate,
+        asked = backtesting.Asked(
+            files=files,
+            settings=[Setting(each, _register(each)) for _, each in loaded],
+            names=[str(each) for each, _ in loaded],
+            step=width,
+            since=_moment(since, "--since", settings),
+            until=_moment(until, "--until", settings),
+            as_json=style is PageFormat.JSON,
+            timeline=timeline,
         )
+        try:
+            done = backtesting.run(asked, Console(), sys.stderr, _rate)
+        except TimelineError as error:
+            _fail(f"merkwacht: {error}", EXIT_FAILURES)
     for note in done.notes:
         _say(note)
     if done.result.rejected:
