@@ -12,7 +12,7 @@ import torch
 from classifiers.training.data import OWN, load
 from classifiers.training.loop import Plan, Trainer, revive
 from classifiers.training.network import KEPT_LAYERS
-from classifiers.training.pruning import choose_layers
+from classifiers.training.pruning import choose_layers, whole
 from classifiers.training.release import release
 from classifiers.training.trimming import ENCODER, base_folder
 
@@ -34,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.stage == "prune":
         seen = load(options.corpora, options.own, "dev")
         texts = [example.text for posts in seen.values() for example in posts[:60]]
-        log.info("kept: %s", choose_layers(base, texts, len(KEPT_LAYERS)))
+        network = revive(base, options.teacher)[0] if options.teacher else whole(base)
+        log.info("kept: %s", choose_layers(network, base, texts, len(KEPT_LAYERS)))
     if options.stage in {"all", "train"}:
         watched = load(options.corpora, options.own, "dev")
         trainer = Trainer(
@@ -132,8 +133,8 @@ def _parser() -> argparse.ArgumentParser:
         "--stage",
         choices=["all", "prune", "train", "export"],
         default="all",
-        help="only find the layers to keep, only train, or only export and measure the last "
-        "checkpoint (default: train and export)",
+        help="only find the layers to keep (of the teacher, if there is one), only train, or "
+        "only export and measure the last checkpoint (default: train and export)",
     )
     return parser
 

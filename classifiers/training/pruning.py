@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from transformers import AutoConfig
 
 from classifiers.training.network import Network, pad, tokenizer
 
@@ -22,27 +23,32 @@ log = logging.getLogger(__name__)
 _TOKENS = 48
 
 
-def choose_layers(base: Path, texts: Sequence[str], keep: int) -> list[int]:
-    """Return the ``keep`` layers of the encoder in ``base`` that say most like all of them.
+def whole(base: Path) -> Network:
+    """The encoder in ``base`` with all its layers, as it is before any training."""
+    return Network(base, layers=range(AutoConfig.from_pretrained(str(base)).num_hidden_layers))
+
+
+def choose_layers(network: Network, base: Path, texts: Sequence[str], keep: int) -> list[int]:
+    """Return the ``keep`` layers of an encoder that say most like all of them.
 
     Args:
-        base: folder of the encoder.
+        network: the encoder: as it comes, or a trained teacher.
+        base: folder of the encoder, for its tokenizer.
         texts: prepared posts, a few hundred, of the kinds the model will see.
         keep: how many layers stay.
     """
-    whole = _layers(base)
-    network = Network(base, layers=whole, dropout=0.0).eval()
+    network.eval()
     encode = tokenizer(base, _TOKENS)
     ids = sorted((e.ids for e in encode.encode_batch(list(texts))), key=len)
     batches = [pad(ids[i : i + 32]) for i in range(0, len(ids), 32)]
-    truth = _view(network, batches, whole)
-    kept = whole
+    kept = list(range(len(network.layers)))
+    truth = _view(network, batches, kept)
     while len(kept) > keep:
         options = [[layer for layer in kept if layer != gone] for gone in kept]
         scored = [(alignment(_view(network, batches, option), truth), option) for option in options]
         score, kept = max(scored)
         log.info("%d layers left: %s, alignment %.3f", len(kept), kept, score)
-    return kept
+    return [network.layers[place] for place in kept]
 
 
 def alignment(one: Tensor, other: Tensor) -> float:
@@ -50,12 +56,6 @@ def alignment(one: Tensor, other: Tensor) -> float:
     one, other = one - one.mean(0), other - other.mean(0)
     shared = (one.T @ other).norm() ** 2
     return float(shared / ((one.T @ one).norm() * (other.T @ other).norm()))
-
-
-def _layers(base: Path) -> list[int]:
-    from transformers import AutoConfig  # noqa: PLC0415 - only here
-
-    return list(range(AutoConfig.from_pretrained(str(base)).num_hidden_layers))
 
 
 def _view(
