@@ -84,6 +84,8 @@ class Reason(StrEnum):
     """An all-clear goes only to those who were told of the incident."""
     ESCALATED = "escalated"
     """Nobody took it in time: the next step of the chain."""
+    TAKEN = "taken"
+    """Somebody took it: those who were told may know that they need not."""
     STALE = "stale"
     """Somebody took it and nothing has been heard since."""
     NOBODY_ANSWERED = "nobody_answered"

@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from alerts.base import IncidentState, Reason
 from alerts.history import Entry, Happened, Standing, keys, standing, told_with, until
 from alerts.rota import RotaOptions, on_duty
+from alerts.routes import Told
 from alerts.worktime import Calendar, Counting
 from connectors.options import Options
 
@@ -186,6 +187,17 @@ def page_breach(
     return None
 
 
+def who_may_rest(told: Sequence[Told], since: datetime) -> list[tuple[str, str]]:
+    """Receivers and channels to tell that somebody took the incident: all that were told of it.
+
+    Args:
+        told: every notification of the incident.
+        since: when the incident last began; what was told before, an all-clear has ended.
+    """
+    pairs = ((each.receiver, each.channel) for each in told if each.at >= since)
+    return list(dict.fromkeys(pairs))
+
+
 def still_wanted(entry: Entry, history: Sequence[Entry], now: datetime) -> Reason | None:
     """Why a page that was planned must not leave any more; None while it is wanted.
 
@@ -231,9 +243,7 @@ def _ladder(
             page = _page(key, level, step, due=due, now=now, around=around)
             pages.append(page)
             reached = page.at
-    if pages:
-        return EscalationPlan(tuple(pages), _end_due(history, stands, chain, reached))
-    return _in_vain(history, stands, chain, reached=reached, now=now)
+    return _in_vain(history, stands, chain, pages, reached=reached, now=now)
 
 
 def _resumed(history: Sequence[Entry], stands: Standing, now: datetime) -> datetime:
@@ -289,35 +299,24 @@ def _reached_by_breach(
     )
 
 
-def _end_due(
-    history: Sequence[Entry], stands: Standing, chain: ChainOptions, reached: datetime
-) -> datetime | None:
-    """When it is to be said that nobody answered; None when it was, or need not be."""
-    if not chain.when_nobody_answers or _end_key(stands) in keys(history):
-        return None
-    return reached + timedelta(minutes=chain.repeat_after_minutes)
-
-
-def _end_key(stands: Standing) -> str:
-    return f"chain:{stands.beginning}.end"
-
-
 def _in_vain(
     history: Sequence[Entry],
     stands: Standing,
     chain: ChainOptions,
+    pages: Sequence[Page],
     *,
     reached: datetime,
     now: datetime,
 ) -> EscalationPlan:
     """After the last round: say once that nobody answered, then rest."""
-    due = _end_due(history, stands, chain, reached)
-    if due is not None and due > now:
-        return EscalationPlan((), due)
-    pages: tuple[Page, ...] = ()
-    if due is not None:
-        pages = (Page(_end_key(stands), Reason.NOBODY_ANSWERED, chain.when_nobody_answers, now),)
-    return EscalationPlan(pages, None, Reason.NOBODY_ANSWERED)
+    key = f"chain:{stands.beginning}.end"
+    if not chain.when_nobody_answers or key in keys(history):
+        return EscalationPlan(tuple(pages), None, Reason.NOBODY_ANSWERED)
+    due = reached + timedelta(minutes=chain.repeat_after_minutes)
+    if due > now:
+        return EscalationPlan(tuple(pages), due)
+    last = Page(key, Reason.NOBODY_ANSWERED, chain.when_nobody_answers, now)
+    return EscalationPlan((*pages, last), None, Reason.NOBODY_ANSWERED)
 
 
 def _stale(

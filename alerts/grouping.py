@@ -113,7 +113,8 @@ def news_of(
 
 def group_key(news: News, options: GroupOptions) -> tuple[str, ...]:
     """Which group news belongs to: of one receiver and channel in any case."""
-    lane = (news.receiver, news.channel)
+    # Pages gather among themselves: they do not wait for what is no page.
+    lane = (news.receiver, news.channel, "page" if news.page else "news")
     match options.by:
         case GroupBy.INCIDENT:
             return (*lane, str(news.incident_id))
@@ -125,6 +126,16 @@ def group_key(news: News, options: GroupOptions) -> tuple[str, ...]:
             return (*lane, news.brand, news.kind.value)
         case GroupBy.RECEIVER:
             return lane
+
+
+def joined(waiting: Sequence[News], news: News) -> tuple[News, ...]:
+    """The news that waits for one receiver and channel, with one more piece.
+
+    An all-clear takes the place of what was still to be said of its incident.
+    """
+    if news.event is not Event.RESOLVED:
+        return (*waiting, news)
+    return (*(each for each in waiting if each.incident_id != news.incident_id), news)
 
 
 def plan_group(
@@ -165,13 +176,14 @@ def plan_group(
 
 def _due(ready: Sequence[News], options: GroupOptions, sent_at: datetime | None) -> datetime:
     at_once = Severity[options.at_once.upper()]
-    # What was kept for quiet hours or is a page has waited long enough.
+    # What was kept for quiet hours or is a page has waited long enough; the interval holds for all, so
+    # that a flood of pages is few messages, too.
     urgent = any(
         news.severity >= at_once or news.not_before is not None or news.page for news in ready
     )
     first = min(news.since for news in ready)
     due = first if urgent else first + timedelta(seconds=options.wait_seconds)
-    if sent_at is None or any(news.page for news in ready):
+    if sent_at is None:
         return due
     return max(due, sent_at + timedelta(minutes=options.interval_minutes))
 
@@ -181,17 +193,14 @@ def _merged(ready: Sequence[News], over: Collection[int]) -> tuple[News, ...]:
     found: dict[int, News] = {}
     for news in sorted(ready, key=lambda each: each.since):
         was = found.get(news.incident_id)
-        event = min(
-            (news.event, was.event if was else news.event), key=lambda each: _GRAVEST.index(each)
-        )
-        if news.incident_id in over:
-            event = Event.RESOLVED
-        reason = news.reason if was is None or news.page else was.reason
+        graver = was is None or _GRAVEST.index(news.event) <= _GRAVEST.index(was.event)
+        said = news if was is None or graver else was
+        ended = news.incident_id in over
         found[news.incident_id] = replace(
             news,
-            event=event,
+            event=Event.RESOLVED if ended else said.event,
             severity=max(news.severity, was.severity) if was else news.severity,
-            reason=Reason.RESOLVED if event is Event.RESOLVED else reason,
+            reason=Reason.RESOLVED if ended else said.reason,
             since=min(news.since, was.since) if was else news.since,
             page=news.page or (was.page if was else ""),
         )

@@ -81,10 +81,10 @@ def rule_on(
         now: the present moment.
 
     Silences go before crises (a person said so), both before quiet hours (what is muted need not be
-    kept). An all-clear is never muted. What a silence held back and is told again, goes on to the quiet
-    hours like everything else.
+    kept). An all-clear is never muted, nor that somebody took it. What a silence held back and is told
+    again, goes on to the quiet hours like everything else.
     """
-    if news.event in MUTABLE:
+    if news.event in MUTABLE and news.reason is not Reason.TAKEN:
         silence = covering(around.silences, target, now)
         if silence is not None:
             return Ruled(
@@ -124,7 +124,7 @@ def _quiet_end(
         around.calendar,
         kind=news.kind,
         severity=news.severity,
-        event=news.event if news.event is Event.RESOLVED else Event.OPENED,
+        relief=news.event is Event.RESOLVED or news.reason is Reason.TAKEN,
         told_at=told_at,
         now=now,
     )

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from pydantic import Field, field_validator
 
-from alerts.base import Event, Severity, SignalKind
+from alerts.base import Severity, SignalKind
 from alerts.routes import SeverityWord
 from alerts.weekhours import MINUTES_A_DAY, ONE_DAY, Span, Stretch, stretches, week_of, zone_of
 from alerts.worktime import Calendar
@@ -76,7 +76,7 @@ def kept_until(
     *,
     kind: SignalKind,
     severity: Severity,
-    event: Event,
+    relief: bool,
     told_at: datetime | None,
     now: datetime,
 ) -> datetime | None:
@@ -87,15 +87,16 @@ def kept_until(
         calendar: for the holidays.
         kind: of the incident.
         severity: of the incident.
-        event: what happened. An all-clear waits, too, unless the receiver was told of the incident
-            during these same quiet hours: whoever was woken may sleep again.
+        relief: it is good news: an all-clear, or somebody took it. It waits however grave the incident,
+            unless the receiver was told of it during these same quiet hours: whoever was woken may
+            sleep again.
         told_at: when the receiver was last told of the incident.
         now: the present moment.
     """
     found = quiet_since_until(options, calendar, now.astimezone(UTC))
     if found is None:
         return None
-    if event is Event.RESOLVED:
+    if relief:
         woken = told_at is not None and told_at >= found[0]
         return None if woken else found[1]
     return None if options.lets_through(kind, severity) else found[1]
