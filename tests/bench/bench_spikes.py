@@ -1,27 +1,38 @@
 """How often the spike detector rings for nothing, and how soon it rings for something.
 
-    python tests/bench/bench_spikes.py quiet --seeds 200 --days 90 [--bucket 60] [--jobs 2]
+    python tests/bench/bench_spikes.py quiet --seeds 200 --days 90 [--bucket 60] [--sensitivity calm]
     python tests/bench/bench_spikes.py delay --seeds 20 [--bucket 60]
+    python tests/bench/bench_spikes.py crises --seeds 30 [--sensitivity alert]
+    python tests/bench/bench_spikes.py nab [FOLDER] [--leave-one-out]
     python tests/bench/bench_spikes.py cost
 
-Prints Markdown tables; progress goes to stderr. The series are simulated: nights, weekends, and a
+Prints Markdown tables. The series of ``quiet`` and ``delay`` are simulated: nights, weekends, and a
 rate that is steady (Poisson), fluctuates from bucket to bucket (negative binomial) or drifts over
-hours (drifting).
+hours (drifting). Those of ``crises`` are brands with a life of their own: heavy-tailed ordinary
+bursts, as reshares make them, and crises planted among them. ``nab`` reads the Twitter series of the
+Numenta Anomaly Benchmark with their ``windows.json``, by default beside MERKWACHT_CORPORA.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import dataclasses
 import itertools
+import json
 import math
+import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from alerts import spikes
 from alerts.spikes import Sensitivity, SpikeDetector
 
 Counts = NDArray[np.float64]
@@ -217,6 +228,231 @@ def noticed(
     return f"{len(waits) / len(series):.0%}, {float(np.median(waits)):.0f} min"
 
 
+CRISIS_DAYS = 55
+CRISIS_MINUTES = 5
+
+
+def brand(seed: int) -> tuple[Counts, list[int]]:
+    """Eight weeks of a brand with bursts of its own, and the buckets at which a crisis begins.
+
+    Shot noise: ordinary bursts come at random (2 to 50 a month), with a size of a heavy tail (Pareto,
+    exponent 1.1 to 2.2) and a decay of minutes to hours; on top the day's swing, the mood of days and
+    a drift over hours. A crisis brings about two thirds of a day's mentions in its first hours.
+    """
+    random = np.random.default_rng([7, seed])
+    per_day, per_hour = 1440 // CRISIS_MINUTES, 60 // CRISIS_MINUTES
+    index = np.arange(CRISIS_DAYS * per_day)
+    rate = 10 ** random.uniform(-0.3, 2.2)
+    mean = rate * (1 + random.uniform(0.3, 0.9) * np.sin(2 * np.pi * (index / per_hour - 9) / 24))
+    mean *= np.where((index // per_day + random.integers(7)) % 7 >= 5, random.uniform(0.5, 1.1), 1)
+    mean *= np.repeat(np.exp(random.normal(0, random.uniform(0.05, 0.2), CRISIS_DAYS)), per_day)
+    keep = math.exp(-CRISIS_MINUTES / 60 / DRIFT_HOURS)
+    noise = random.normal(size=len(index)) * math.sqrt(1 - keep * keep)
+    drift = np.fromiter(itertools.accumulate(noise, lambda z, e: keep * z + e), float)
+    mean *= np.exp(random.uniform(0.05, 0.25) * drift)
+    daily = rate * per_day
+
+    def shot(start: int, volume: float, decay: float, growth: float) -> None:
+        length = min(len(index) - start, int(12 * decay + 5 * growth) + 2)
+        after = np.arange(length)
+        form = np.exp(-after / max(decay, 0.2)) * -np.expm1(-(after + 1) / max(growth, 0.3))
+        mean[start : start + length] += volume * form / form.sum()
+
+    tail, monthly = random.uniform(1.1, 2.2), 10 ** random.uniform(0.3, 1.7)
+    usual = daily * 10 ** random.uniform(-2.3, -1.3)
+    for bucket in np.flatnonzero(random.random(len(index)) < monthly / 30 / per_day):
+        size = usual * min(30.0, random.pareto(tail) + 1)
+        decay, growth = 10 ** random.uniform(-1.0, 0.7), 10 ** random.uniform(-1.5, 0)
+        shot(int(bucket), size, per_hour * decay, per_hour * growth)
+    crises = []
+    for early, late in itertools.pairwise((0.12, 0.33, 0.54, 0.75, 0.97)):
+        if random.random() < 0.75:
+            start = int(random.uniform(early + 0.03, late - 0.03) * len(index))
+            size = daily * math.exp(random.normal(math.log(0.7), 0.7))
+            decay, growth = 10 ** random.uniform(0.3, 1.1), 10 ** random.uniform(-1, 0.5)
+            shot(start, size, per_hour * decay, per_hour * growth)
+            crises.append(start)
+    return random.poisson(mean).astype(float), crises
+
+
+def crises(options: argparse.Namespace) -> None:
+    """Planted crises noticed within twelve hours, and the alarms about anything else."""
+    soon = 12 * 60 // CRISIS_MINUTES
+    formulas: dict[str, Callable[[Counts], list[int]]] = {
+        f"Merkwacht, {level}": lambda counts, level=level: rings(  # type: ignore[misc]
+            counts, CRISIS_MINUTES, level
+        )
+        for level in Sensitivity
+    }
+    for name, formula in market(CRISIS_MINUTES).items():
+        formulas[name] = lambda counts, formula=formula: onsets(  # type: ignore[misc]
+            [int(index) for index in np.flatnonzero(formula(counts))], CRISIS_MINUTES
+        )
+    brands = [brand(seed) for seed in range(options.seeds)]
+    months = len(brands) * (CRISIS_DAYS - 1) / 30
+    print("| formula | noticed | median delay | other alarms a month |")
+    print("| --- | --- | --- | --- |")
+    for name, find in formulas.items():
+        waits, other, planted = [], 0, 0
+        for counts, begins in brands:
+            found = find(counts)
+            hits = [next((i for i in found if b <= i < b + soon), None) for b in begins]
+            waits += [hit - b for hit, b in zip(hits, begins, strict=True) if hit is not None]
+            other += sum(not any(b <= i < b + soon for b in begins) for i in found)
+            planted += len(begins)
+        delay = float(np.median(waits)) * CRISIS_MINUTES if waits else math.nan
+        print(
+            f"| {name} | {len(waits) / planted:.0%} | {delay:.0f} min | {other / months:.1f} |",
+            flush=True,
+        )
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A series of the benchmark, and what an alarm on each row is worth."""
+
+    name: str
+    rows: list[tuple[datetime, float]]
+    worth: list[tuple[int | None, float] | None]
+    """The window a row lies in, if any, and its reward; None while the score has not begun."""
+    windows: int
+
+
+@dataclass(frozen=True)
+class Points:
+    """What the alarms on one series earned."""
+
+    raw: float
+    windows: int
+    found: int
+    outside: int
+
+    def score(self) -> float:
+        return 100 * (self.raw + self.windows) / (2 * self.windows)
+
+
+FALSE_ALARM = 0.11
+"""Cost of an alarm outside of the windows, in the benchmark's standard profile."""
+
+
+def sigmoid(position: float) -> float:
+    return -1.0 if position > 3 else 2 / (1 + math.exp(5 * position)) - 1
+
+
+def labelled(path: Path, spans: Sequence[Sequence[str]]) -> Labelled:
+    """Read one series and price its rows as the benchmark does."""
+    with path.open(newline="") as lines:
+        rows = [
+            (datetime.fromisoformat(line["timestamp"]).replace(tzinfo=UTC), float(line["value"]))
+            for line in csv.DictReader(lines)
+        ]
+    begin = math.floor(0.15 * min(len(rows), 5000))
+    limits = [[datetime.fromisoformat(edge).replace(tzinfo=UTC) for edge in span] for span in spans]
+    inside = [
+        [index for index, (at, _) in enumerate(rows) if first <= at <= last]
+        for first, last in limits
+    ]
+    edges = [(places[0], places[-1]) for places in inside]
+    worth: list[tuple[int | None, float] | None] = []
+    for index in range(len(rows)):
+        if index < begin:
+            worth.append(None)
+            continue
+        window = next((k for k, (a, b) in enumerate(edges) if a <= index <= b), None)
+        if window is not None:
+            a, b = edges[window]
+            worth.append((window, sigmoid(-(b - index + 1) / (b - a + 1)) / sigmoid(-1.0)))
+            continue
+        past = [edge for edge in edges if edge[1] < index]
+        late = sigmoid((index - past[-1][1]) / (past[-1][1] - past[-1][0])) if past else -1.0
+        worth.append((None, FALSE_ALARM * late))
+    name = path.stem.removeprefix("Twitter_volume_")
+    return Labelled(name, rows, worth, sum(b >= begin for _, b in edges))
+
+
+def earned(series: Labelled) -> Points:
+    """What the detector at its default earns on a series."""
+    steps = [b[0] - a[0] for a, b in itertools.pairwise(series.rows[:12])]
+    detector = SpikeDetector(bucket=min(steps))
+    best: dict[int, float] = {}
+    cost, outside = 0.0, 0
+    for (at, value), worth in zip(series.rows, series.worth, strict=True):
+        if not detector.advance(at, value).alert or worth is None:
+            continue
+        window, reward = worth
+        if window is None:
+            cost, outside = cost + reward, outside + 1
+        else:
+            best.setdefault(window, reward)
+    raw = sum(best.values()) + cost - (series.windows - len(best))
+    return Points(raw, series.windows, len(best), outside)
+
+
+def together(points: Iterable[Points]) -> Points:
+    """The points of several series as one."""
+    columns = zip(*(dataclasses.astuple(each) for each in points), strict=True)
+    return Points(*(sum(column) for column in columns))
+
+
+def nab(options: argparse.Namespace) -> None:
+    """Score of the default alarm in the benchmark's standard profile, for each series."""
+    folder = options.folder or Path(os.environ.get("MERKWACHT_CORPORA", ".")).parent / "nab"
+    if not (folder / "windows.json").exists():
+        raise SystemExit(f"{folder} holds no windows.json: name the folder of the series")
+    spans = json.loads((folder / "windows.json").read_text())
+    series = [
+        labelled(path, spans[f"realTweets/{path.name}"])
+        for path in sorted(folder.glob("Twitter_volume_*.csv"))
+    ]
+    print("| series | score | windows found | alarms outside |")
+    print("| --- | --- | --- | --- |")
+    points = [earned(each) for each in series]
+    names = [each.name for each in series]
+    for name, each in zip([*names, "all"], [*points, together(points)], strict=True):
+        print(f"| {name} | {each.score():.1f} | {each.found} of {each.windows} | {each.outside} |")
+    if options.leave_one_out:
+        leave_one_out(series)
+
+
+GRID = list(itertools.product((3.5, 7.0, 14.0, 28.0), (0.5, 1.5)))
+"""Half-lives of bursts in days, and chance alarms a month, that are tried."""
+
+
+def leave_one_out(series: Sequence[Labelled]) -> None:
+    """Choose the best constants on all series but one, measure them on that one."""
+    default = spikes._PROFILES[Sensitivity.BALANCED]
+    table = []
+    for days, alarms in GRID:
+        spikes._PROFILES[Sensitivity.BALANCED] = dataclasses.replace(
+            default, memory=days * 86400, false_alarms=alarms
+        )
+        table.append([earned(each) for each in series])
+    spikes._PROFILES[Sensitivity.BALANCED] = default
+    print(
+        "\n| left out | chosen on the others: half-life, chance alarms | score | at the default |"
+    )
+    print("| --- | --- | --- | --- |")
+    chosen = []
+    usual = table[GRID.index((default.memory / 86400, default.false_alarms))]
+    for out, each in enumerate(series):
+        best = max(
+            range(len(GRID)),
+            key=lambda row, out=out: together(  # type: ignore[misc]
+                points for place, points in enumerate(table[row]) if place != out
+            ).score(),
+        )
+        chosen.append(table[best][out])
+        print(
+            f"| {each.name} | {GRID[best][0]:g} days, {GRID[best][1]:g} "
+            f"| {table[best][out].score():.1f} | {usual[out].score():.1f} |"
+        )
+    print(f"| all | | {together(chosen).score():.1f} | {together(usual).score():.1f} |")
+    print("\n| half-life, chance alarms | score on all |")
+    print("| --- | --- |")
+    for (days, alarms), row in zip(GRID, table, strict=True):
+        print(f"| {days:g} days, {alarms:g} | {together(row).score():.1f} |")
+
+
 def cost(options: argparse.Namespace) -> None:
     """Price of a bucket after a week and after a year."""
     print("| history | per bucket | snapshot |")
@@ -239,15 +475,20 @@ def cost(options: argparse.Namespace) -> None:
 
 def main() -> None:
     """Run the table that is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("table", choices=["quiet", "delay", "cost"])
+    tables = {"quiet": quiet, "delay": delay, "crises": crises, "nab": nab, "cost": cost}
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("table", choices=list(tables))
+    parser.add_argument("folder", type=Path, nargs="?", help="of the benchmark's series")
+    parser.add_argument("--leave-one-out", action="store_true")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--days", type=int, default=90)
     parser.add_argument("--bucket", type=int, default=60, help="minutes")
     parser.add_argument("--rates", type=float, nargs="+", default=RATES, help="per bucket")
     parser.add_argument("--sensitivity", type=Sensitivity, default=Sensitivity.BALANCED)
     options = parser.parse_args()
-    {"quiet": quiet, "delay": delay, "cost": cost}[options.table](options)
+    tables[options.table](options)
 
 
 if __name__ == "__main__":
