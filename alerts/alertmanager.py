@@ -181,7 +181,7 @@ class AlertmanagerChannel:
     def _labels(self, message: Message) -> Labels:
         ours = {
             "alertname": ALERT_NAME,
-            "brand": _label(message.brand),
+            "brand": _brand(message.brand),
             "incident": str(message.incident_id),
             "kind": message.kind.value,
             "severity": message.severity.word,
@@ -245,8 +245,13 @@ def _annotations(delivery: Delivery) -> dict[str, str]:
 
 
 def _label(text: str) -> str:
-    """A label's value; those of ours come from the configuration and are matched as written."""
+    """A label's value, as written: routes match it."""
     return one_line(text, _LABEL_LIMIT)
+
+
+def _brand(name: str) -> str:
+    """A brand as it is written in the configuration, which allows nothing that would be active."""
+    return _label(name if re.fullmatch(r"[\w .-]+", name) else harmless(name))
 
 
 def _moment(moment: datetime) -> str:

@@ -16,6 +16,7 @@ from alerts.message import Exhibit
 from tests.alerts.mailserver import Mailbox, mail_server
 from tests.alerts.make import NOON, assessment, leak, mention, message
 from tests.alerts.slackserver import TOKEN, WEBHOOK_PATH, Answer, slack_server
+from tests.alerts.webserver import Reply, Site, trust_only, web_server
 
 
 @dataclass
@@ -94,7 +95,58 @@ def slack_rig(slack, options, to) -> Rig:
     )
 
 
-RIGS = {"email": email_rig, "slack webhook": slack_webhook_rig, "slack bot": slack_bot_rig}
+@contextmanager
+def webhook_rig() -> Iterator[Rig]:
+    options = {"secret": "whsec_" + "bWVya3dhY2h0" * 3, "allow_private_address": True}
+    with web_server() as site:
+        plugin = CHANNELS["webhook"]
+        channel = plugin(plugin.Options.model_validate({"url": f"{site.url}/hook", **options}))
+        yield site_rig(site, channel)
+
+
+@contextmanager
+def alertmanager_rig() -> Iterator[Rig]:
+    with web_server() as site:
+        site.usual = Reply(200, b'{"versionInfo": {}}')
+        plugin = CHANNELS["alertmanager"]
+        yield site_rig(site, plugin(plugin.Options.model_validate({"urls": [site.url]})))
+
+
+@contextmanager
+def apprise_rig() -> Iterator[Rig]:
+    with web_server() as site:
+        plugin = CHANNELS["apprise"]
+        # Not JSON, in which a backslash of Markdown is another one.
+        options = {"url": site.url.replace("http://", "json://"), "format": "text"}
+        yield site_rig(site, plugin(plugin.Options.model_validate(options)))
+
+
+def site_rig(site: Site, channel: Channel) -> Rig:
+    def refuse() -> None:
+        site.usual = Reply(404)
+
+    return Rig(
+        channel,
+        (),
+        lambda: [request.body.decode() for request in site.posted()],
+        lambda: site.replies.append(Reply(503)),
+        refuse,
+    )
+
+
+RIGS = {
+    "email": email_rig,
+    "slack webhook": slack_webhook_rig,
+    "slack bot": slack_bot_rig,
+    "webhook": webhook_rig,
+    "alertmanager": alertmanager_rig,
+    "apprise": apprise_rig,
+}
+
+
+@pytest.fixture(autouse=True)
+def _few_authorities(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):
+    trust_only(tmp_path_factory.getbasetemp(), monkeypatch)
 
 
 @pytest.fixture(params=RIGS)
@@ -205,31 +257,24 @@ def test_nothing_hostile_comes_through_any_channel(rig):
 def test_nobody_listening_says_so_and_nothing_more():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    email, slack = CHANNELS["email"], CHANNELS["slack"]
-    deaf = [
-        (
-            email(
-                email.Options.model_validate(
-                    {"host": "127.0.0.1", "port": port, "security": "none", "from": "a@b.example"}
-                )
-            ),
-            ("a@b.example",),
-        ),
-        (
-            slack(
-                slack.Options.model_validate(
-                    {"webhook_url": f"http://127.0.0.1:{port}/services/geheim"}
-                )
-            ),
-            (),
-        ),
-    ]
-    for channel, to in deaf:
-        for attempt in (
-            channel.check,
-            lambda c=channel, t=to: c.send(Delivery(message(), t, "k")),
-        ):
+    here = f"http://127.0.0.1:{port}"
+    secret = "whsec_" + "bWVya3dhY2h0" * 3
+    deaf = {
+        "email": {"host": "127.0.0.1", "port": port, "security": "none", "from": "a@b.example"},
+        "slack": {"webhook_url": f"{here}/services/geheim"},
+        "webhook": {"url": f"{here}/geheim", "secret": secret, "allow_private_address": True},
+        "alertmanager": {"urls": [here], "bearer_token": "geheim"},
+        "apprise": {"url": f"json://merk:geheim@127.0.0.1:{port}/geheim"},
+    }
+    assert set(deaf) == set(CHANNELS)
+    for kind, options in deaf.items():
+        channel = CHANNELS[kind](CHANNELS[kind].Options.model_validate(options))
+        to = ("a@b.example",) if kind == "email" else ()
+        attempts = [lambda c=channel, t=to: c.send(Delivery(message(), t, "k"))]
+        if kind != "apprise":  # which has no way to try without sending
+            attempts.append(channel.check)
+        for attempt in attempts:
             with pytest.raises(DeliveryError) as failed:
                 attempt()
-            assert failed.value.fault is DeliveryFault.UNREACHABLE
-            assert "geheim" not in str(failed.value)
+            assert failed.value.fault is DeliveryFault.UNREACHABLE, kind
+            assert "geheim" not in str(failed.value), kind
