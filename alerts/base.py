@@ -95,7 +95,7 @@ class Reason(StrEnum):
     BREACHED = "breached"
     """A clock has run out: one step further up the chain."""
     SILENCE_ENDED = "silence_ended"
-    """What muted it is over, and it still burns."""
+    """What muted it is over, or no longer covers it, and it still burns."""
     QUIET_HOURS_ENDED = "quiet_hours_ended"
     """It was kept for the end of the receiver's quiet hours."""
     REPEATED = "repeated"

@@ -83,6 +83,8 @@ class GroupPlan:
     reason: Reason | None
     """Of the message that leaves; ``GROUPED`` or ``QUIET_HOURS`` while all waits; None: nothing there."""
     next_at: datetime | None
+    stays: tuple[News, ...] = ()
+    """What still waits afterwards. What was kept of an incident that leaves now is said with it."""
 
 
 def news_of(
@@ -163,15 +165,18 @@ def plan_group(
     ready = [news for news in waiting if news.not_before is None or news.not_before <= now]
     later = [news.not_before for news in waiting if news.not_before and news.not_before > now]
     if not ready:
-        return GroupPlan((), Reason.QUIET_HOURS, min(later))
+        return GroupPlan((), Reason.QUIET_HOURS, min(later), tuple(waiting))
     due = _due(ready, options, sent_at)
     if due > now:
-        return GroupPlan((), Reason.GROUPED, min([due, *later]))
+        return GroupPlan((), Reason.GROUPED, min([due, *later]), tuple(waiting))
     leaves = _merged(ready, over)
     kept = any(news.not_before is not None for news in ready)
     reason = Reason.QUIET_HOURS_ENDED if kept else leaves[0].reason
+    said = {news.incident_id for news in leaves}
+    stays = tuple(news for news in waiting if news not in ready and news.incident_id not in said)
     following = now + timedelta(minutes=options.interval_minutes)
-    return GroupPlan(leaves, reason, max(min(later), following) if later else None)
+    ends = [news.not_before for news in stays if news.not_before is not None]
+    return GroupPlan(leaves, reason, max(min(ends), following) if ends else None, stays)
 
 
 def _due(ready: Sequence[News], options: GroupOptions, sent_at: datetime | None) -> datetime:

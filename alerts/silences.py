@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from pydantic import Field
 
-from alerts.base import Event, IncidentState, Severity, SignalKind
+from alerts.base import Event, IncidentState, Reason, Severity, SignalKind
+from alerts.history import Entry, Happened, keys
 from alerts.incidents import SPIKES
 from alerts.routes import Told
 from connectors.options import Options
@@ -91,6 +92,15 @@ class Muted:
     channel: str
     at: datetime
 
+    @property
+    def key(self) -> str:
+        """The key of its resend in the history: never the same resend twice."""
+        return f"silence:{self.receiver}:{self.channel}:{self.at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
+
+    def entry(self, now: datetime) -> Entry:
+        """What goes into the history when it is told again."""
+        return Entry(now, Happened.TOLD, self.receiver, self.key, Reason.SILENCE_ENDED)
+
 
 @dataclass(frozen=True, slots=True)
 class Crisis:
@@ -138,6 +148,7 @@ def muted_until(silences: Sequence[Silence], target: Target, now: datetime) -> d
 def heard_again(
     missed: Iterable[Muted],
     told: Sequence[Told],
+    history: Sequence[Entry],
     silences: Sequence[Silence],
     target: Target,
     *,
@@ -147,11 +158,12 @@ def heard_again(
     """Who missed something while it was muted and must hear of it now; and when to ask again.
 
     Nobody while a silence still covers the incident, nor when somebody took it or it is over. Whoever was
-    told of it since (because it became critical) missed nothing. Derived from what was told, so the
-    same resend is never planned twice.
+    told of it since (because it became critical) missed nothing. Put :meth:`Muted.entry` of each into the
+    history with its notification: what stands there is not planned again.
     """
     if state is not IncidentState.OPEN:
         return [], None
+    said = keys(history)
     latest: dict[tuple[str, str], Muted] = {}
     for each in missed:
         pair = (each.receiver, each.channel)
@@ -161,10 +173,11 @@ def heard_again(
         )
         if (heard is None or heard < each.at) and each.at <= now:
             latest[pair] = max(latest.get(pair, each), each, key=lambda one: one.at)
-    if not latest:
+    again = [each for each in latest.values() if each.key not in said]
+    if not again:
         return [], None
     end = muted_until(silences, target, now)
-    return ([], end) if end is not None else (list(latest.values()), None)
+    return ([], end) if end is not None else (again, None)
 
 
 def part_of(
