@@ -184,12 +184,13 @@ def _marks(panel: Panel, scale: _Scale) -> tuple[list[Mark], int]:
         Mark(
             incident=incident,
             x=scale.x(incident.opened_at),
-            # The first row is next to the chart.
-            y=8 + (rows - 1 - placed[incident.number][0]) * ROW + BADGE,
-            row=placed[incident.number][0],
-            labelled=placed[incident.number][1],
+            # The first row is next to the chart; what has no room stands on its edge.
+            y=8 + (rows - 1 - row) * ROW + BADGE if labelled else 8 + rows * ROW + 6,
+            row=row,
+            labelled=labelled,
         )
         for incident in panel.incidents
+        for row, labelled in [placed[incident.number]]
     ], rows
 
 

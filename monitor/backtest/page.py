@@ -99,6 +99,11 @@ class _Say:
         """Day and time, short."""
         return self._alerts.short_moment(moment, self._zone)
 
+    def day(self, moment: Any) -> str:
+        """Day, year and time."""
+        local = moment.astimezone(self._zone)
+        return f"{local.day} {self.words['months'][local.month - 1]} {local.year} {local:%H:%M}"
+
     def severity(self, incident: Raised) -> str:
         """The word for a severity."""
         return severity_word(incident.severity, self._language)

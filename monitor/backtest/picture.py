@@ -17,9 +17,12 @@ from monitor.backtest.timeline import Panel, TimelineError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-_WIDTH, _HEIGHT, _DOTS = 13.33, 2.9, 144
-"""Inches (the width of a slide; the height of one panel) and dots per inch."""
+_WIDTH, _DOTS = 13.33, 144
+"""Inches (the width of a slide) and dots per inch."""
+_TITLE, _ROW, _CHART, _TIMES, _LEGEND = 0.42, 0.22, 1.9, 0.42, 0.36
+"""Inches of height: a panel's title, a row of marks, the chart, the words below it; the legend."""
 _INK, _SOFT, _LINE = "#16202c", "#5b6876", "#dfe4ea"
 _BAR, _NEGATIVE, _BAND, _USUAL, _BURN = "#9db2c9", "#c8553d", "#e3ebf4", "#55749b", "#b45309"
 _COLOURS = {
@@ -51,22 +54,46 @@ def draw(panels: Sequence[Panel]) -> bytes:
     shown = list(panels[:_MOST_PANELS])
     words = wording(shown[0].language if shown else "en")
     with rc_context({"font.family": "DejaVu Sans", "font.size": 9, "text.parse_math": False}):
-        rows = max(len(shown), 1)
-        figure = Figure(figsize=(_WIDTH, _HEIGHT * rows), dpi=_DOTS, facecolor="white")
-        for place, found in enumerate(drawn(shown, words), start=1):
-            _panel(figure.add_subplot(rows, 1, place), found, words, named=_several(shown))
-        if not shown:
+        found = drawn(shown, words)
+        heights = [_TITLE + _rows(each) * _ROW + _CHART + _TIMES for each in found]
+        height = sum(heights) + _LEGEND
+        figure = Figure(figsize=(_WIDTH, height), dpi=_DOTS, facecolor="white")
+        below = height - _LEGEND
+        for each, tall in zip(found, heights, strict=True):
+            below -= tall
+            place = (0.045, (below + _TIMES) / height, 0.94, _CHART / height)
+            _panel(figure.add_axes(place), each, words, named=_several(shown))
+        _legend(figure, words)
+        if not found:
             figure.text(0.5, 0.5, words["nothing"], ha="center", color=_INK)
-        figure.subplots_adjust(
-            left=0.045,
-            right=0.985,
-            hspace=0.75,
-            top=1 - 0.62 / rows / _HEIGHT,
-            bottom=0.32 / rows / _HEIGHT,
-        )
         target = BytesIO()
         figure.savefig(target, format="png")
     return target.getvalue()
+
+
+def _rows(found: drawing.Drawing) -> int:
+    return 1 + max((mark.row for mark in found.marks), default=0)
+
+
+def _legend(figure: Figure, words: dict[str, Any]) -> None:
+    from matplotlib.lines import Line2D  # noqa: PLC0415 - an extra
+    from matplotlib.patches import Patch  # noqa: PLC0415 - an extra
+
+    keys: list[Any] = [
+        Patch(color=_BAR, label=words["mentions"]),
+        Patch(color=_NEGATIVE, label=words["negative"]),
+        Line2D([], [], color=_USUAL, label=words["usual"]),
+        Patch(color=_BAND, label=words["band"]),
+        Patch(color=_BURN, alpha=0.2, label=words["burning"]),
+    ]
+    figure.legend(
+        handles=keys,
+        loc="upper right",
+        bbox_to_anchor=(0.99, 1.0),
+        ncols=len(keys),
+        frameon=False,
+        labelcolor=_SOFT,
+    )
 
 
 def _several(panels: Sequence[Panel]) -> bool:
@@ -96,10 +123,14 @@ def _panel(axes: Axes, found: drawing.Drawing, words: dict[str, Any], *, named: 
         axes.axvline(x, color=colour, alpha=0.35, linewidth=0.8)
     for mark in found.marks:
         x = (mark.incident.opened_at - panel.begin) / length
+        colour = _COLOURS[mark.incident.severity]
+        if not mark.labelled:
+            axes.plot([x], [top], "o", color=colour, markersize=4, clip_on=False)
+            continue
         axes.annotate(
-            str(mark.incident.number) if mark.labelled else "",
+            str(mark.incident.number),
             (x, top),
-            (0, 10 + mark.row * 15),
+            (0, 11 + mark.row * _ROW * 72),
             textcoords="offset points",
             ha="center",
             va="center",
@@ -108,8 +139,8 @@ def _panel(axes: Axes, found: drawing.Drawing, words: dict[str, Any], *, named: 
             fontweight="bold",
             annotation_clip=False,
             bbox={
-                "boxstyle": "circle,pad=0.3" if mark.labelled else "circle,pad=0.1",
-                "facecolor": _COLOURS[mark.incident.severity],
+                "boxstyle": "circle,pad=0.3",
+                "facecolor": colour,
                 "edgecolor": "none",
                 "alpha": 1.0 if mark.incident.notifications else 0.45,
             },
@@ -134,5 +165,6 @@ def _panel(axes: Axes, found: drawing.Drawing, words: dict[str, Any], *, named: 
     title = f"{one_line(panel.brand, 80)}, {words['mentions']} {width}"
     if named:
         title += f" · {one_line(panel.name, 80)}"
-    rows = 1 + max((mark.row for mark in found.marks), default=0)
-    axes.set_title(title, loc="left", color=_INK, fontweight="bold", pad=8 + rows * 15)
+    axes.set_title(
+        title, loc="left", color=_INK, fontweight="bold", pad=10 + _rows(found) * _ROW * 72
+    )

@@ -86,7 +86,7 @@ class Work:
     """What a replay cost, and how it got on."""
 
     seconds: dict[str, float] = field(default_factory=dict)
-    """By what they were spent on."""
+    """Of processor time, by what it was spent on."""
     leaps: int = 0
     taken_back: int = 0
     mentions: int = 0
@@ -94,11 +94,11 @@ class Work:
     @contextmanager
     def spent_on(self, what: str) -> Iterator[None]:
         """Count the time that the block takes."""
-        began = time.perf_counter()
+        began = time.process_time()
         try:
             yield
         finally:
-            self.seconds[what] = self.seconds.get(what, 0.0) + time.perf_counter() - began
+            self.seconds[what] = self.seconds.get(what, 0.0) + time.process_time() - began
 
 
 class Replay:

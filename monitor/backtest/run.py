@@ -65,6 +65,14 @@ class Result:
 
 
 Progress = Callable[[int], object]
+Wrap = Callable[[Model], Model]
+Builder = Callable[[Config, RegisterDetector | None, Wrap], Classifier]
+"""Makes the classifiers of a configuration; each model is to be asked through the wrap."""
+
+
+def build(config: Config, register: RegisterDetector | None, wrap: Wrap) -> Classifier:
+    """The classifiers as `run` has them."""
+    return build_classifier(config, register, wrap=wrap)
 
 
 def _nothing(_done: int) -> None:
@@ -78,6 +86,7 @@ def backtest(
     step: timedelta = STEP,
     sorted_out: Callable[[int], Progress] = lambda _mentions: _nothing,
     leaping: bool = True,
+    build: Builder = build,
 ) -> Result:
     """Replay what a reader gives under each setting.
 
@@ -88,6 +97,7 @@ def backtest(
         sorted_out: called once, with how many mentions will be replayed; gives what is called with
             the number replayed so far.
         leaping: see :class:`monitor.backtest.replay.Replay`.
+        build: makes the classifiers.
 
     Raises:
         OSError: a file cannot be read.
@@ -108,7 +118,7 @@ def backtest(
         progress = sorted_out(sum(totals))
         span = _span(reader, step)
         done = 0
-        for place, classifier in enumerate(_classifiers(settings, spool)):
+        for place, classifier in enumerate(_classifiers(settings, spool, build)):
             outcome, work = _replay(
                 Path(folder) / f"store-{place}.db",
                 setting=settings[place],
@@ -167,23 +177,23 @@ def _span(reader: Reader, step: timedelta) -> Span | None:
     return Span(begin, begin + max(1, -((begin - reader.last) // step)) * step)
 
 
-def _classifiers(settings: Sequence[Setting], spool: Spool) -> Iterator[RememberingClassifier]:
+def _classifiers(
+    settings: Sequence[Setting], spool: Spool, build: Builder
+) -> Iterator[RememberingClassifier]:
     """The classifiers of each setting; where two think alike, the second knows what the first thought.
 
     Where only thresholds or watch words differ, the models' opinions are kept all the same.
     """
     alike = len({_mind(setting) for setting in settings}) == 1
-    several = len(settings) > 1
 
-    def remembering(model: Model) -> Model:
-        return RememberingModel(model, spool)
+    def wrap(model: Model) -> Model:
+        return model if alike else RememberingModel(model, spool)
 
     shared: Classifier | None = None
     for setting in settings:
         if shared is None or not alike:
-            wrap = {"wrap": remembering} if several and not alike else {}
-            shared = build_classifier(setting.config, setting.register, **wrap)
-        yield RememberingClassifier(shared, spool if several and alike else None)
+            shared = build(setting.config, setting.register, wrap)
+        yield RememberingClassifier(shared, spool if alike and len(settings) > 1 else None)
 
 
 def _mind(setting: Setting) -> str:
