@@ -292,7 +292,9 @@ def _speakable(term: str, banned: Collection[str], past: _Tally) -> bool:
     if any(word in banned for word in words):
         return False
     return len(words) == 1 or not any(
-        past.uses.get(word, Counter()).total() > _COMMON * past.total for word in words
+        past.uses.get(word, Counter()).total() > _COMMON * past.total
+        or any(word in ordinary for ordinary in _ordinary().values())
+        for word in words
     )
 
 
@@ -432,7 +434,9 @@ def _first_names() -> frozenset[str]:
 
 @cache
 def _ordinary() -> Mapping[str, frozenset[str]]:
-    """The most ordinary words of each language, for where the brand's own past does not tell."""
+    """The most ordinary words of each language: they make no phrase, nor, where the brand's own past
+    does not tell what is ordinary, a term.
+    """
     return {
         language: frozenset(fold(word) for word in _list(f"ordinary.{language}.txt"))
         for language in ("nl", "en")

@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NoReturn
@@ -773,6 +773,59 @@ def _rate(what: str, unit: str, total: int) -> Iterator[Any]:
 
 
 # -- judging ---------------------------------------------------------------------------------------
+
+
+@app.command()
+def trends(
+    brand: Annotated[
+        list[str] | None,
+        typer.Option(help="Name of a brand; may be given again.", show_default="every brand"),
+    ] = None,
+    day: Annotated[
+        str | None, typer.Option(help="Which day, as 2026-11-13.", show_default="today")
+    ] = None,
+    most: Annotated[int, typer.Option(help="How many terms at most.", min=1, max=100)] = 10,
+    style: Annotated[PageFormat, typer.Option("--format", help="Format.")] = PageFormat.TABLE,
+    config: ConfigOption = None,
+) -> None:
+    """Show what is talked about more than usual: words and phrases of one day.
+
+    Example: merkwacht trends --brand Zonnehoek --day 2026-11-13
+
+    A day runs from midnight to midnight in the configured time zone and is compared with the four
+    weeks before. Counted are people, not posts: an author counts once a day, and so does a post
+    however often it is shared. A term needs three people. Left out are the words of the brand's own
+    query, handles, numbers, names of people, whatever alerts would mask, and posts that may be leaks.
+    Until sixty people have spoken nothing can be called unusual.
+    """
+    from monitor.app import utc_now  # noqa: PLC0415
+    from monitor.commands import trends as command  # noqa: PLC0415
+
+    _set_utf8()
+    with _explained():
+        settings = _load(config)[1]
+        chosen = _day(day) or utc_now().astimezone(ZoneInfo(settings.timezone)).date()
+        queries = {item.name: item.query for item in settings.brands}
+        for name in brand or ():
+            if name not in queries:
+                _fail(f"--brand: {name} is none of {', '.join(queries)}", EXIT_USAGE)
+        store = _open_store(settings, migrate=False)
+        with store.read() as unit:
+            days = [
+                command.day_of(unit, name, queries[name], chosen, settings.timezone, most=most)
+                for name in brand or queries
+            ]
+        store.close()
+    command.write(days, sys.stdout, as_json=style is PageFormat.JSON)
+
+
+def _day(text: str | None) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        _fail(f"--day: {text} is not a day; write it as 2026-11-13", EXIT_USAGE)
 
 
 @app.command()

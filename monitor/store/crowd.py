@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, literal
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import ColumnElement, Select, TextualSelect, bindparam, case, literal, text
 from sqlmodel import Session, col, func, select
 
 from alerts.terms import Said
 from classifiers.base import Confidence, Finding, LeakBand, LeakCategory, SentimentLabel
-from monitor.tables import AssessmentRow, CountRow, MentionRow, VoicesRow
+from monitor.tables import AssessmentRow, CountRow, MentionRow, UtcDateTime, VoicesRow
 
 BUCKET = timedelta(minutes=5)
 """Width of the buckets in which mentions are counted."""
@@ -82,6 +81,41 @@ class Telling:
     authors: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Neighbours:
+    """The counted mentions next to one, among those that share an author or a story with it."""
+
+    before: TextualSelect
+    after: TextualSelect
+
+
+def _neighbours(column: str) -> _Neighbours:
+    # Written out: this is asked for every mention, and putting an expression together costs more
+    # than answering it.
+    def ask(direction: str, order: str) -> TextualSelect:
+        return (
+            text(
+                f"SELECT published_at, author_followers FROM mention WHERE brand = :brand"  # noqa: S608 - constants
+                f" AND {column} = :same AND counted_as IS NOT NULL AND id <> :id"
+                f" AND published_at {direction}= :at"
+                f" AND (published_at {direction} :at OR id {direction} :id)"
+                f" ORDER BY published_at {order}, id {order} LIMIT 1"
+            )
+            .bindparams(bindparam("at", type_=UtcDateTime))
+            .columns(published_at=UtcDateTime)
+        )
+
+    return _Neighbours(ask("<", "DESC"), ask(">", "ASC"))
+
+
+_AUTHOR, _STORY = _neighbours("author"), _neighbours("story")
+_ENTER = text(
+    "INSERT INTO bucket_voices (brand, bucket, authors, stories, reach)"
+    " VALUES (:brand, :bucket, :authors, :stories, :reach) ON CONFLICT (brand, bucket) DO UPDATE"
+    " SET authors = authors + :authors, stories = stories + :stories, reach = reach + :reach"
+).bindparams(bindparam("bucket", type_=UtcDateTime))
+
+
 class Crowd:
     """Counts of voices, and the voices of a stretch of time, within one transaction."""
 
@@ -92,63 +126,39 @@ class Crowd:
 
     def enter(self, row: MentionRow) -> None:
         """Count the voice of a mention that is counted for the first time."""
-        who = (col(MentionRow.author) == row.author) & (col(MentionRow.brand) == row.brand)
-        speaks, again = (True, None) if row.author is None else self._begins(row, who, SITTING)
-        same = (col(MentionRow.brand) == row.brand) & (col(MentionRow.story) == row.story)
-        tells, retold = self._begins(row, same, TELLING)
+        speaks, unspoken = self._begins(row, _AUTHOR, row.author, SITTING)
+        tells, untold = self._begins(row, _STORY, row.story, TELLING)
+        points = audience(row.author_followers)
         if speaks or tells:
-            self._add(row, authors=int(speaks), stories=int(tells))
+            self._add(row.brand, row.published_at, int(speaks), int(tells), points * speaks)
         # What came late takes the place of what was taken for the beginning.
-        if again is not None:
-            self._add(again, authors=-1)
-        if retold is not None:
-            self._add(retold, stories=-1)
+        if unspoken is not None:
+            at, followers = unspoken
+            self._add(row.brand, at, -1, 0, -audience(followers))
+        if untold is not None:
+            self._add(row.brand, untold[0], 0, -1, 0)
 
     def _begins(
-        self, row: MentionRow, same: ColumnElement[bool], pause: timedelta
-    ) -> tuple[bool, MentionRow | None]:
-        """Whether a mention begins something, and the later one that no longer does."""
-        known = select(MentionRow).where(
-            same, col(MentionRow.counted_as).is_not(None), col(MentionRow.id) != row.id
-        )
-        at, number = col(MentionRow.published_at), col(MentionRow.id)
-        tie = at == row.published_at
-        before = self._session.exec(
-            known.where(
-                at <= row.published_at,
-                (at < row.published_at) | (tie & (number < row.id)),
-            )
-            .order_by(at.desc(), number.desc())
-            .limit(1)
-        ).first()
-        after = self._session.exec(
-            known.where(
-                at >= row.published_at,
-                (at > row.published_at) | (tie & (number > row.id)),
-            )
-            .order_by(at, number)
-            .limit(1)
-        ).first()
+        self, row: MentionRow, neighbours: _Neighbours, same: str | None, pause: timedelta
+    ) -> tuple[bool, tuple[datetime, int | None] | None]:
+        """Whether a mention begins something, and the moment and audience of what no longer does."""
+        if same is None:
+            return True, None
+        known = {"brand": row.brand, "same": same, "at": row.published_at, "id": row.id}
+        connection = self._session.connection()
+        before = connection.execute(neighbours.before, known).first()
+        after = connection.execute(neighbours.after, known).first()
         begins = before is None or row.published_at - before.published_at > pause
         if after is None or after.published_at - row.published_at > pause:
             return begins, None
         had_begun = before is None or after.published_at - before.published_at > pause
-        return begins, after if had_begun else None
+        return begins, (after.published_at, after.author_followers) if had_begun else None
 
-    def _add(self, row: MentionRow, *, authors: int = 0, stories: int = 0) -> None:
-        values = {
-            "authors": authors,
-            "stories": stories,
-            "reach": authors * audience(row.author_followers),
-        }
-        statement = insert(VoicesRow).values(
-            brand=row.brand, bucket=bucket_of(row.published_at), **values
+    def _add(self, brand: str, at: datetime, authors: int, stories: int, reach: int) -> None:
+        values = {"authors": authors, "stories": stories, "reach": reach}
+        self._session.connection().execute(
+            _ENTER, {"brand": brand, "bucket": bucket_of(at), **values}
         )
-        statement = statement.on_conflict_do_update(
-            index_elements=["brand", "bucket"],
-            set_={name: col(getattr(VoicesRow, name)) + step for name, step in values.items()},
-        )
-        self._session.connection().execute(statement)
 
     # -- asking --------------------------------------------------------------------------------
 
@@ -190,6 +200,22 @@ class Crowd:
         if negative:
             query = query.where(CountRow.sentiment == SentimentLabel.NEGATIVE.value)
         return Counter({source: count for source, count in self._session.exec(query) if count})
+
+    def of_source(
+        self, source: str, brands: Collection[str], since: datetime, until: datetime
+    ) -> dict[datetime, int]:
+        """Mentions that a source brought of some brands, by bucket of ``since`` <= … < ``until``."""
+        query = (
+            select(CountRow.bucket, func.sum(CountRow.count))
+            .where(
+                col(CountRow.brand).in_(brands),
+                col(CountRow.bucket) >= since,
+                col(CountRow.bucket) < until,
+                CountRow.source == source,
+            )
+            .group_by(col(CountRow.bucket))
+        )
+        return dict(self._session.exec(query).all())
 
     def spread(
         self, brand: str, since: datetime, until: datetime, *, negative: bool = False
@@ -246,9 +272,12 @@ class Crowd:
     ) -> list[Said]:
         """What was said in ``since`` <= moment < ``until``, in order; of much an even sample.
 
-        Posts that may be leaks are left out: what they give away must not be told on.
+        Posts that may be leaks are left out: what they give away must not be told on. What was
+        imported has been said, too.
         """
         within = _within(brand, since, until, negative=negative)
+        if not negative:
+            within[-1] = col(MentionRow.assessed_by).is_not(None)
         total = self._session.exec(select(func.count()).where(*within)).one()
         stride = max(1, math.ceil(total / most))
         query: Select[Any] = (

@@ -245,7 +245,11 @@ class Mentions:
 
     def detector(self, brand: str, series: str) -> Detector | None:
         """The stored detector of a series."""
-        return self.detectors(brand).get(series)
+        query = select(DetectorRow.version, DetectorRow.settled_until, DetectorRow.snapshot).where(
+            DetectorRow.brand == brand, DetectorRow.series == series
+        )
+        row = self._session.exec(query).first()
+        return None if row is None else Detector(*row)
 
     def detectors(self, brand: str) -> dict[str, Detector]:
         """The stored detectors of a brand by series."""
