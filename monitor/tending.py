@@ -11,8 +11,12 @@ from monitor.announcing import Announcement, Announcer
 from monitor.log import logger
 from monitor.metrics import Metrics
 from monitor.polling import Source
+from monitor.silence import Silence, SilenceWatch, signal_of
 from monitor.store import Store, Unit
 from monitor.store.sources import SourceState
+
+LOOK_EVERY = timedelta(minutes=10)
+"""How often sources that answer are asked whether they bring anything."""
 
 PURGE_CHUNK = 500
 """Mentions deleted in one transaction: the writer is never held up for long."""
@@ -39,6 +43,10 @@ class TendStep:
         self._retention = retention
         self._metrics = metrics
         self._now = now
+        self._watch = SilenceWatch()
+        self._fallen: dict[str, Silence] = {}
+        """Sources that answer and bring nothing, as last looked at."""
+        self._looked_at: datetime | None = None
         self._waited: set[str] = set()
         """Brands that had something to review: their figure goes back to 0."""
         self._log = logger("tend")
@@ -47,6 +55,7 @@ class TendStep:
         """Look after everything once. Returns how many mentions were deleted, what was announced."""
         now = self._now()
         with self._store.write() as unit:
+            self._look_for_silence(unit, now)
             announcements = self._announcer.announce(unit, self._silent(unit, now), now)
             for incident in unit.incidents.burning():
                 if why := self._over(unit, incident, now):
@@ -63,8 +72,8 @@ class TendStep:
         return deleted, announcements
 
     def _silent(self, unit: Unit, now: datetime) -> list[Signal]:
-        """A signal for each source that has been dark for longer than it may."""
-        signals = []
+        """A signal for each source that brings nothing, or has been dark for longer than it may."""
+        signals = [signal_of(name, silence) for name, silence in sorted(self._fallen.items())]
         for source in self._sources.values():
             state = unit.sources.state(source.name)
             since = _dark_since(state)
@@ -88,11 +97,24 @@ class TendStep:
             )
         return signals
 
+    def _look_for_silence(self, unit: Unit, now: datetime) -> None:
+        """Now and then: what is missing adds up over hours."""
+        if self._looked_at is not None and now - self._looked_at < LOOK_EVERY:
+            return
+        self._looked_at = now
+        self._fallen = {
+            source.name: silence
+            for source in self._sources.values()
+            if (silence := self._watch.look(unit, source, now)) is not None
+        }
+
     def _over(self, unit: Unit, incident: Incident, now: datetime) -> str:
         """Why an incident ends by itself; empty when it does not."""
         if incident.kind is SignalKind.SILENT_SOURCE:
             if incident.subject not in self._sources:
                 return "the source is not in the configuration any more"
+            if incident.subject in self._fallen:
+                return ""
             if _dark_since(unit.sources.state(incident.subject)) is None:
                 return "the source answers again"
             return ""
