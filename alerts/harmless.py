@@ -14,10 +14,9 @@ from alerts.plain import plain, shorten
 _JOINER = "\u2060"
 """Invisible, and keeps what stands on its sides from being read as one by a machine."""
 _ANGLES = str.maketrans({"<": "‹", ">": "›"})
-_MENTION = re.compile(r"(?<![^\W_])([@#!])(?=[\w&])")
+_MENTION = re.compile(r"(@|(?<![^\W_])[#!])(?=[\w&])")
 _ADDRESS = re.compile(
-    r"\b(\w[\w+.-]{0,20}:)(?=//)|\b(www)(?=\.)|\b((?:java|vb)script|data|mailto|tel)(?=:)",
-    re.IGNORECASE,
+    r":(?=//)|www(?=\.)|(?:java|vb)script(?=:)|\b(?:data|mailto|tel)(?=:)", re.IGNORECASE
 )
 _LINK = re.compile(r"\](?=[(\[:])")
 _TEMPLATE = re.compile(r"([{$])(?=[{%#])")

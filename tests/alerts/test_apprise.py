@@ -7,7 +7,6 @@ import re
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -175,11 +174,6 @@ def test_a_mail_is_a_mail(mailbox):
 # -- hostile texts ---------------------------------------------------------------------------------
 
 
-def told(request: Any) -> str:
-    said = request.json()
-    return str(said.get("text") or said["title"] + "\n" + said["message"])
-
-
 @pytest.mark.parametrize("style", ["text", "markdown"])
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_text_stays_a_text(site, style, text):
@@ -199,6 +193,20 @@ def test_a_hostile_text_stays_a_text(site, style, text):
     if style == "markdown":
         body = said["message"].replace("**", "").replace("\\\\", "")
         assert not re.search(r"(?<!\\)[*_`\[\]~]", body.replace("https://x.com/i/status/1", ""))
+
+
+@pytest.mark.parametrize("service", ["mmost://HOST/geheimgeheim", "misskey://geheim@HOST"])
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_text_does_nothing_in_a_chat(site, service, text):
+    site.usual = Reply(200, b"{}")
+    url = service.replace("HOST", site.url.partition("://")[2])
+    channel(url).send(delivery(hostile_message(text), to=()))
+
+    said = site.requests[0].json()["text"]
+    assert not set(said) & set(STEERING)
+    assert set(re.findall(r"https?://[^\s>)]+", said)) <= {"https://x.com/i/status/1"}
+    for active in ("<!", "<@", "@everyone", "@here", "@channel", "@room", "@U", "](", "www.e"):
+        assert active not in said
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
