@@ -163,17 +163,18 @@ def plan_group(
     if not waiting:
         return _repeat(burning, options, sent_at=sent_at, now=now)
     ready = [news for news in waiting if news.not_before is None or news.not_before <= now]
-    later = [news.not_before for news in waiting if news.not_before and news.not_before > now]
+    kept = [news for news in waiting if news.not_before is not None and news.not_before > now]
+    later = [news.not_before for news in kept if news.not_before is not None]
     if not ready:
         return GroupPlan((), Reason.QUIET_HOURS, min(later), tuple(waiting))
     due = _due(ready, options, sent_at)
     if due > now:
         return GroupPlan((), Reason.GROUPED, min([due, *later]), tuple(waiting))
     leaves = _merged(ready, over)
-    kept = any(news.not_before is not None for news in ready)
-    reason = Reason.QUIET_HOURS_ENDED if kept else leaves[0].reason
+    from_quiet = any(news.not_before is not None for news in ready)
+    reason = Reason.QUIET_HOURS_ENDED if from_quiet else leaves[0].reason
     said = {news.incident_id for news in leaves}
-    stays = tuple(news for news in waiting if news not in ready and news.incident_id not in said)
+    stays = tuple(news for news in kept if news.incident_id not in said)
     following = now + timedelta(minutes=options.interval_minutes)
     ends = [news.not_before for news in stays if news.not_before is not None]
     return GroupPlan(leaves, reason, max(min(ends), following) if ends else None, stays)
