@@ -284,7 +284,7 @@ class SpikeDetector:
         ]
         alert, best = self._judge(moment, looks[self._first :])
         if self._rang is None or moment - self._rang >= _ADOPT_AFTER:
-            self._learn(moment, min(value, upper_quantile(expected, ordinary, CLIP)), looks)
+            self._learn(moment, value, upper_quantile(expected, ordinary, CLIP), looks)
         self._covered += self._bucket
         self._ripen()
         return self._verdict(moment, value, expected, ordinary, best, alert=alert)
@@ -323,7 +323,9 @@ class SpikeDetector:
         usual.load(self._learning.snapshot())
         return usual
 
-    def _learn(self, moment: int, value: float, looks: Sequence[_Look]) -> None:
+    def _learn(self, moment: int, value: float, most: float, looks: Sequence[_Look]) -> None:
+        if self._covered >= _SILENT_FOR:  # Before, there is nothing to call extraordinary by.
+            value = min(value, most)
         sums = ((look.value, look.expected, look.dispersion) for look in looks)
         self._learning.learn(moment, value, sums)
 

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -62,26 +63,98 @@ def rings(verdicts: Sequence[SpikeVerdict]) -> list[int]:
 
 
 series = st.lists(
-    st.one_of(st.integers(0, 6), st.integers(0, 2000), st.none()), min_size=2, max_size=150
+    st.one_of(st.integers(0, 6), st.integers(0, 2000), st.none(), st.just(-1)),
+    min_size=2,
+    max_size=150,
+)
+"""Counts; None is a gap, -1 a bucket in which the sources were dark."""
+buckets = st.sampled_from([timedelta(minutes=5), timedelta(minutes=10), HOUR, timedelta(days=1)])
+zones = st.sampled_from(["UTC", "Europe/Amsterdam", "America/St_Johns"])
+starts = st.sampled_from(
+    [MONDAY, datetime(2026, 3, 28, tzinfo=UTC), datetime(2026, 10, 24, tzinfo=UTC)]
+)
+"""An ordinary Monday, and the days before the clock changes."""
+
+
+def step(
+    detector: SpikeDetector, start: datetime, index: int, bucket: timedelta, count: int | None
+) -> SpikeVerdict | None:
+    if count is None:
+        return None
+    moment = start + bucket * index
+    return detector.advance(moment, max(count, 0), covered=count >= 0)
+
+
+detectors = st.builds(
+    lambda bucket, timezone, sensitivity: {
+        "bucket": bucket,
+        "timezone": timezone,
+        "sensitivity": sensitivity,
+    },
+    buckets,
+    zones,
+    st.sampled_from(Sensitivity),
 )
 
 
-@settings(max_examples=40, deadline=None)
-@given(series, st.sampled_from([timedelta(minutes=5), HOUR, timedelta(days=1)]), st.data())
+@settings(max_examples=60, deadline=None)
+@given(series, detectors, starts, st.data())
 def test_a_restart_at_any_bucket_changes_nothing(
-    counts: list[int | None], bucket: timedelta, data: st.DataObject
+    counts: list[int | None], options: dict[str, Any], start: datetime, data: st.DataObject
 ) -> None:
     at = data.draw(st.integers(0, len(counts)))
-    whole = SpikeDetector(bucket=bucket, timezone="Europe/Amsterdam")
-    parted = SpikeDetector(bucket=bucket, timezone="Europe/Amsterdam")
+    whole, parted = SpikeDetector(**options), SpikeDetector(**options)
+    bucket = options["bucket"]
     for index, count in enumerate(counts):
         if index == at:
-            parted = SpikeDetector.restore(json.loads(json.dumps(parted.snapshot())))
-        if count is None:
-            continue
-        moment = MONDAY + bucket * index
-        assert parted.advance(moment, count) == whole.advance(moment, count)
+            kept = json.loads(json.dumps(parted.snapshot()))
+            parted = SpikeDetector.restore(kept, sensitivity=options["sensitivity"])
+        assert step(parted, start, index, bucket, count) == step(whole, start, index, bucket, count)
     assert parted.snapshot() == whole.snapshot()
+
+
+@settings(max_examples=40, deadline=None)
+@given(series, buckets, starts, st.data())
+def test_later_buckets_change_no_earlier_verdict(
+    counts: list[int | None], bucket: timedelta, start: datetime, data: st.DataObject
+) -> None:
+    cut = data.draw(st.integers(1, len(counts) - 1))
+    other = data.draw(st.lists(st.integers(0, 500), max_size=20))
+
+    def verdicts(counts: Sequence[int | None]) -> list[SpikeVerdict | None]:
+        detector = SpikeDetector(bucket=bucket, timezone="Europe/Amsterdam")
+        return [step(detector, start, i, bucket, count) for i, count in enumerate(counts)]
+
+    assert verdicts(counts)[:cut] == verdicts([*counts[:cut], *other])[:cut]
+
+
+@settings(max_examples=40, deadline=None)
+@given(series, buckets)
+def test_dark_buckets_are_as_good_as_left_out(counts: list[int | None], bucket: timedelta) -> None:
+    dark, gaps = SpikeDetector(bucket=bucket), SpikeDetector(bucket=bucket)
+    for index, count in enumerate(counts):
+        told = step(dark, MONDAY, index, bucket, count)
+        if count is None or count >= 0:
+            assert told == step(gaps, MONDAY, index, bucket, count)
+        else:
+            assert told is not None
+            assert (told.alert, told.score) == (False, 0.0)
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 24 * 25 - 1), st.integers(1, 40))
+def test_weeks_with_bursts_go_on_alike_after_a_restart_anywhere(
+    seed: int, at: int, times: int
+) -> None:
+    counts = days(4, 25, seed, dispersion=0.3)
+    for day in random.Random(seed).sample(range(3, 25), 6):
+        counts[24 * day + 12] += 4 * times
+    expected = feed(counts)
+    detector = SpikeDetector(bucket=HOUR)
+    for index, count in enumerate(counts):
+        if index == at:
+            detector = SpikeDetector.restore(json.loads(json.dumps(detector.snapshot())))
+        assert detector.advance(MONDAY + HOUR * index, count) == expected[index]
 
 
 @pytest.mark.parametrize("at", [100, 300, 505, 700])
@@ -96,14 +169,6 @@ def test_a_restart_in_a_spike_or_weeks_on_changes_nothing(at: int) -> None:
             detector = SpikeDetector.restore(json.loads(json.dumps(detector.snapshot())))
         got.append(detector.advance(MONDAY + HOUR * index, count))
     assert got == expected
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(0, 500), min_size=2, max_size=120), st.data())
-def test_a_verdict_depends_on_earlier_buckets_only(counts: list[int], data: st.DataObject) -> None:
-    cut = data.draw(st.integers(1, len(counts) - 1))
-    other = data.draw(st.lists(st.integers(0, 500), max_size=20))
-    assert feed(counts)[:cut] == feed(counts[:cut] + other)[:cut]
 
 
 @settings(max_examples=30, deadline=None)
@@ -126,6 +191,50 @@ def test_a_brand_nobody_ever_mentioned_rings_when_many_suddenly_do() -> None:
     counts = [0] * 24 * 10 + [12]
     (at,) = rings(feed(counts))
     assert at == 240
+
+
+@pytest.mark.parametrize("count", [1, 7, 1_000, 10**6])
+@pytest.mark.parametrize("bucket", [timedelta(minutes=5), HOUR])
+def test_what_never_changes_never_rings(count: int, bucket: timedelta) -> None:
+    verdicts = feed([count] * (timedelta(days=12) // bucket), bucket=bucket)
+    assert rings(verdicts) == []
+    assert verdicts[-1].expected == pytest.approx(count, rel=0.1)
+
+
+def test_a_million_mentions_a_bucket_are_counted_like_ten() -> None:
+    few = days(10, 21, 18)
+    start = 24 * 20 + 13
+    for index in range(start, start + 4):
+        few[index] *= 4
+    assert rings(feed(few)) == rings(feed([count * 100_000 for count in few])) == [start]
+
+
+def test_counts_that_grow_late_are_judged_as_if_they_had_come_in_time() -> None:
+    settled = SpikeDetector(bucket=QUARTER)
+    for index in range(96 * 9):
+        settled.advance(MONDAY + QUARTER * index, 0)
+    kept = settled.snapshot()
+    first, second = (SpikeDetector.restore(json.loads(json.dumps(kept))) for _ in range(2))
+    at = MONDAY + QUARTER * 96 * 9
+    early = [first.advance(at + QUARTER * i, count) for i, count in enumerate([0, 1, 2])]
+    grown = [second.advance(at + QUARTER * i, count) for i, count in enumerate([4, 6, 9])]
+    assert rings(early) == []
+    assert rings(grown) == [1]
+    assert settled.snapshot() == kept
+
+
+@pytest.mark.parametrize("size", [50, 500_000])
+def test_a_dump_by_one_bot_rings_nobody_and_teaches_next_to_nothing(size: int) -> None:
+    plain = days(3, 9, 19, per_day=288)
+    dumped = list(plain)
+    dumped[288 * 7 + 150] += size
+    five = timedelta(minutes=5)
+    quiet, after = feed(plain, bucket=five), feed(dumped, bucket=five)
+    assert rings(after) == rings(quiet) == []
+    tomorrow = slice(288 * 8, 288 * 9)
+    assert sum(v.expected for v in after[tomorrow]) < 1.05 * sum(
+        v.expected for v in quiet[tomorrow]
+    )
 
 
 def test_silence_never_rings() -> None:
@@ -298,6 +407,24 @@ def test_the_ordinary_bursts_of_a_lively_brand_fall_quiet_and_a_greater_one_ring
     found = rings(feed(counts))
     assert len([index for index in found if 24 * 28 <= index < 24 * 55]) <= 4
     assert 24 * 55 + 12 in found
+
+
+def test_what_is_as_large_as_the_day_before_yesterday_is_no_news_but_weeks_later_it_is() -> None:
+    bursts = {20: 60, 22: 60, 24: 50, 26: 90, 50: 60}
+    counts = days(5, 52, 21)
+    for day, size in bursts.items():
+        counts[24 * day + 12] += size
+    found = rings(feed(counts))
+    assert found == [24 * day + 12 for day in (20, 22, 26, 50)]
+
+
+def test_a_burst_that_is_over_rings_no_more() -> None:
+    counts = days(40, 16, 22, per_day=96)
+    start = 96 * 15 + 40
+    for index in range(start, start + 3):
+        counts[index] += 8
+    counts[start + 3 : start + 40] = [round(c * 0.95) for c in counts[start + 3 : start + 40]]
+    assert rings(feed(counts, bucket=QUARTER)) == []
 
 
 def test_calm_rings_least_and_alert_most() -> None:
