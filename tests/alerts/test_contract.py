@@ -3,20 +3,25 @@
 A new channel adds one entry to ``RIGS`` and passes.
 """
 
+import json
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from alerts import CHANNELS
 from alerts.base import Channel, Delivery, DeliveryError, DeliveryFault, Event, Message, SignalKind
 from alerts.message import Exhibit
+from monitor.app import App
 from tests.alerts.mailserver import Mailbox, mail_server
 from tests.alerts.make import NOON, assessment, leak, mention, message
 from tests.alerts.slackserver import TOKEN, WEBHOOK_PATH, Answer, slack_server
 from tests.alerts.webserver import Reply, Site, trust_only, web_server
+from tests.fakes import FakeClock
 
 
 @dataclass
@@ -278,3 +283,85 @@ def test_nobody_listening_says_so_and_nothing_more():
                 attempt()
             assert failed.value.fault is DeliveryFault.UNREACHABLE, kind
             assert "geheim" not in str(failed.value), kind
+
+
+# -- with the daemon around it ---------------------------------------------------------------------
+
+CONFIG = """
+[http]
+enabled = false
+[[brands]]
+name = "Zonnehoek"
+query = "zonnehoek"
+[[sources]]
+kind = "file"
+name = "posts"
+path = "posts.jsonl"
+[[channels]]
+kind = "webhook"
+name = "hook"
+url = "URL/hook"
+secret = "whsec_bWVya3dhY2h0bWVya3dhY2h0bWVya3dhY2h0"
+allow_private_address = true
+[[channels]]
+kind = "alertmanager"
+name = "alertmanager"
+urls = ["URL/am"]
+[[channels]]
+kind = "apprise"
+name = "phone"
+url = "json://merk:geheim@HOST/phone"
+format = "text"
+[[receivers]]
+name = "crisis"
+channels = [{ use = "hook" }, { use = "alertmanager" }, { use = "phone" }]
+[[routes]]
+kinds = ["leak", "threat"]
+receivers = ["crisis"]
+cooldown_minutes = 0
+"""
+
+
+def test_an_hour_of_silence_at_the_other_side_loses_nothing_and_doubles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    posts, clock = tmp_path / "posts.jsonl", FakeClock()
+    posts.touch()
+    with web_server() as site:
+        text = CONFIG.replace("URL", site.url).replace("HOST", site.url.partition("://")[2])
+        (tmp_path / "config.toml").write_text(text.replace("posts.jsonl", str(posts)))
+        # Each in its own way: later, broken off, too much at once.
+        ways = [Reply(503), Reply(drop=True), Reply(429, headers={"Retry-After": "40"})]
+        site.usual = ways[0]
+        with App(tmp_path / "config.toml", now=clock) as app:
+            for number in range(3):
+                site.usual = ways[number]
+                said = (
+                    f"Gelekt: wachtwoord beheerder Zonnehoek filiaal {number} is Hx7!qL29z{number}K"
+                )
+                post = {"id": f"p{number}", "source": "x", "text": said}
+                with posts.open("a") as file:
+                    line = post | {"published_at": clock().isoformat()}
+                    file.write(json.dumps(line) + "\n")
+                for _ in range(20):
+                    app.daemon.tick()
+                    clock.advance(minutes=1)
+            tried = {request.path for request in site.posted()}
+            assert tried == {"/hook", "/am/api/v2/alerts", "/phone"}
+            refused = len(site.requests)
+            site.usual = Reply(200, b"[]")
+            for _ in range(17):
+                app.daemon.tick()
+                clock.advance(minutes=1)
+    taken = [request for request in site.requests[refused:] if request.method == "POST"]
+    for path in tried:
+        keys = [
+            re.findall(r"mw-\d+-opened-[0-9a-f]{24}", request.body.decode())[0]
+            for request in taken
+            if request.path == path
+        ]
+        incidents = [int(key.split("-")[1]) for key in keys]
+        assert sorted(incidents) == [1, 2, 3], f"once each through {path}"
+    before = {request.body for request in site.requests[:refused] if request.path == "/hook"}
+    assert before <= {request.body for request in taken if request.path == "/hook"}
