@@ -244,12 +244,27 @@ def read(clock: Clock, options: ClockOptions, history: Sequence[Entry], now: dat
 
 
 def plan_clock(
-    clock: Clock, options: ClockOptions, history: Sequence[Entry], now: datetime
+    clock: Clock,
+    options: ClockOptions,
+    history: Sequence[Entry],
+    now: datetime,
+    *,
+    muted_until: datetime | None = None,
 ) -> ClockPlan:
-    """What a clock has to say now. Never the same twice; of what was missed, only the latest."""
+    """What a clock has to say now. Never the same twice; of what was missed, only the latest.
+
+    Args:
+        clock: as it runs now, see :func:`restart`.
+        options: it was started from.
+        history: everything that happened to the incident, earlier calls included.
+        now: the present moment.
+        muted_until: a silence covers the incident until then; the clock runs on and says so afterwards.
+    """
     reading = read(clock, options, history, now)
     if reading.stopped_at is not None:
         return ClockPlan((), None, reading)
+    if muted_until is not None and muted_until > now:
+        return ClockPlan((), muted_until, reading)
     said = keys(history)
     moments = [*clock.reminders, (float(BREACH), clock.due_at)]
     # Due means past for the breach (the last moment is still in time), reached for reminders.
@@ -274,3 +289,15 @@ def plan_clock(
                 ),
             )
     return ClockPlan(calls, after, reading)
+
+
+def call_unwanted(
+    clock: Clock, options: ClockOptions, history: Sequence[Entry], now: datetime
+) -> Reason | None:
+    """Why a call that was planned must not leave any more; None while the clock runs.
+
+    To be asked before each attempt of delivery: a reminder that was kept over night is no use when the
+    answer went out meanwhile.
+    """
+    stopped = read(clock, options, history, now).stopped_at
+    return Reason.OVER if stopped is not None else None

@@ -17,6 +17,7 @@ from alerts.clocks import (
     ClockState,
     Milestone,
     begin,
+    call_unwanted,
     clocks_for,
     plan_clock,
     read,
@@ -199,6 +200,25 @@ def test_a_clock_that_stopped_says_nothing():
     found = plan_clock(begin(CRISIS, OFFICE, NOON), CRISIS, [OPENED, TAKEN, STATED], minutes(500))
 
     assert (found.calls, found.next_at) == ((), None)
+
+
+def test_a_silence_holds_what_a_clock_says_and_not_the_clock():
+    clock = begin(CRISIS, OFFICE, NOON)
+
+    held = plan_clock(clock, CRISIS, [OPENED], minutes(70), muted_until=minutes(90))
+    heard = plan_clock(clock, CRISIS, [OPENED], minutes(90), muted_until=minutes(90))
+
+    assert (held.calls, held.next_at) == ((), minutes(90))
+    assert held.reading.state is ClockState.BREACHED
+    assert [call.reason for call in heard.calls] == [Reason.BREACHED]
+
+
+def test_a_call_is_wanted_until_the_clock_has_stopped():
+    clock = begin(CRISIS, OFFICE, NOON)
+    history = [OPENED, TAKEN, STATED]
+
+    assert call_unwanted(clock, CRISIS, history, minutes(35)) is None
+    assert call_unwanted(clock, CRISIS, history, minutes(40)) is Reason.OVER
 
 
 def test_a_reopened_incident_has_its_clock_anew_with_keys_of_its_own():

@@ -24,6 +24,7 @@ from alerts.clocks import (
     Clock,
     ClockOptions,
     begin,
+    call_unwanted,
     clocks_for,
     plan_clock,
     read,
@@ -506,7 +507,13 @@ class Timeline:
             if options.name not in case.clocks:
                 continue
             clock = restart(case.clocks[options.name], options, self.calendar, case.history, now)
-            planned = plan_clock(clock, options, case.history, now)
+            planned = plan_clock(
+                clock,
+                options,
+                case.history,
+                now,
+                muted_until=muted_until(self.silences, case.target(), now),
+            )
             moments.append(planned.next_at)
             for call in planned.calls:
                 page = None
@@ -586,6 +593,12 @@ class Timeline:
         case = self.cases[news.incident_id]
         entry = Entry(news.since, Happened.TOLD, news.receiver, news.page, news.reason)
         why = still_wanted(entry, case.history, now) if news.page else None
+        for options in self.setup.clocks:
+            clock = case.clocks.get(options.name)
+            if clock is not None and news.reason is Reason.REMINDER:
+                clock = restart(clock, options, self.calendar, case.history, now)
+                if news.page in {clock.key(share) for share in options.remind_at_percent}:
+                    why = why or call_unwanted(clock, options, case.history, now)
         if why is None:
             return False
         self._withhold(now, news.receiver, news.channel, why, case)
