@@ -40,6 +40,8 @@ _SHOWN = 160
 _TELLING = 3
 """A part of the address at least this long is taken out of what is shown."""
 
+_NETWORK_ERROR = re.compile(r"[\w ]{0,40}Exception\b")
+_WITH_ADDRESS = re.compile(r"with url: .*?(?= \(Caused|$)", re.DOTALL)
 _HTTP_STATUS = re.compile(r"(?:\berror[=:]|\bcode[=:]|\bstatus[=:]|\bHTTP[ /:=]) *([1-5]\d\d)\b")
 _SMTP_STATUS = re.compile(r"\(([245]\d\d), b|\brefused: ([245]\d\d) ")
 _TIMED_OUT = re.compile(r"timed? ?out", re.IGNORECASE)
@@ -164,8 +166,11 @@ class _Heard:
 
     warned: list[str] = field(default_factory=list)
     """What it complained about."""
-    logged: list[str] = field(default_factory=list)
-    """Everything, for finding out what went wrong; never shown."""
+    errors: list[str] = field(default_factory=list)
+    """That and the errors of the network, for finding out what went wrong; never shown.
+
+    Not the rest: it holds what was sent, and a post shall not say what became of it.
+    """
 
     def complaint(self, url: str, message: Message | None = None) -> str:
         """Its own words, without any part of the address and without post texts."""
@@ -224,9 +229,12 @@ class _Ear(logging.Filter):
         heard: _Heard | None = getattr(self._listeners, "heard", None)
         if heard is not None:
             said = record.getMessage()
-            heard.logged.append(said)
             if record.levelno >= logging.WARNING:
                 heard.warned.append(said)
+                heard.errors.append(said)
+            elif _NETWORK_ERROR.match(said):
+                # Some services get the message within the address, which requests tells along.
+                heard.errors.append(_WITH_ADDRESS.sub("", said))
         return False
 
 
@@ -352,10 +360,10 @@ def _verdict(attempt: _Attempt) -> _Verdict:
     if attempt.defect:
         what = f"broke off ({attempt.defect}): a defect of its plug-in in apprise, or of its url"
         return DeliveryFault.INTERNAL, False, what
-    logged = "\n".join(attempt.heard.logged)
-    if found := _last(_SMTP_STATUS, attempt.heard.logged):
+    errors = attempt.heard.errors
+    if found := _last(_SMTP_STATUS, errors):
         return _of_smtp(found)
-    if found := _last(_HTTP_STATUS, attempt.heard.logged):
+    if found := _last(_HTTP_STATUS, attempt.heard.warned):
         return _of_http(int(found))
     kinds: Iterable[tuple[re.Pattern[str], _Verdict]] = (
         (_TIMED_OUT, (DeliveryFault.TIMEOUT, False, "did not answer in time")),
@@ -365,13 +373,13 @@ def _verdict(attempt: _Attempt) -> _Verdict:
         (_NO_WAY, (DeliveryFault.UNREACHABLE, False, "cannot be reached")),
     )
     for pattern, verdict in kinds:
-        if pattern.search(logged):
+        if any(pattern.search(each) for each in errors):
             return verdict
     return DeliveryFault.SERVER_ERROR, False, "did not take the message"
 
 
-def _last(pattern: re.Pattern[str], logged: Sequence[str]) -> str:
-    for said in reversed(logged):
+def _last(pattern: re.Pattern[str], errors: Sequence[str]) -> str:
+    for said in reversed(errors):
         if found := pattern.search(said):
             return next(group for group in found.groups() if group)
     return ""

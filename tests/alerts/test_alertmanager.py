@@ -240,6 +240,12 @@ def test_what_may_pass_is_left_to_the_outbox(site, reply, fault):
     assert (error.fault.value, error.permanent) == (fault, False)
 
 
+def test_a_slow_answer_is_an_answer(site):
+    site.usual = Reply(200, b"[]", wait_seconds=0.3)
+    channel(site.url).send(delivery(to=()))
+    assert len(site.requests) == 1
+
+
 def test_an_untrusted_certificate_is_no_alertmanager(certificates):
     with web_server(certificates.context()) as site:
         assert failure(channel(site.url)).fault is DeliveryFault.TLS

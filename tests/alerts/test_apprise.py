@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -275,6 +278,12 @@ def test_what_may_pass_is_left_to_the_outbox(site, reply, fault):
     assert (error.fault.value, error.permanent) == (fault, False)
 
 
+def test_a_slow_answer_is_an_answer(site):
+    site.usual = Reply(200, b"[]", wait_seconds=0.3)
+    channel(at(site)).send(delivery(to=()))
+    assert len(site.requests) == 1
+
+
 def test_an_attempt_that_hangs_is_not_joined_by_another(site):
     site.usual = Reply(drip=True)
     made = channel(at(site), timeout_seconds=0.3)
@@ -283,9 +292,40 @@ def test_an_attempt_that_hangs_is_not_joined_by_another(site):
     assert len(site.requests) == 1
 
 
+def test_what_goes_wrong_at_once_is_told_apart(site):
+    """What apprise logs is one stream; each attempt must hear its own part of it."""
+    answers = {"refused": 400, "unauthorized": 401, "rate_limited": 429, "server_error": 500}
+    with ExitStack() as stack:
+        sites = {fault: stack.enter_context(web_server()) for fault in answers}
+        for fault, status in answers.items():
+            sites[fault].usual = Reply(status, wait_seconds=0.2)
+        pool = stack.enter_context(ThreadPoolExecutor(len(answers)))
+        waiting = {
+            fault: pool.submit(failure, channel(at(sites[fault])), key=fault) for fault in answers
+        }
+        told = {fault: future.result().fault.value for fault, future in waiting.items()}
+    assert told == {fault: fault for fault in answers}
+
+
 def test_nobody_listening_is_unreachable():
     url = f"json://merk:geheim@127.0.0.1:{free_port()}/geheim"
     error = failure(channel(url))
+    assert (error.fault, error.permanent) == (DeliveryFault.UNREACHABLE, False)
+
+
+LIES = (
+    "error=404 status: 410 HTTP 400 (550, b'no') refused: 554 timed out timeout SSLCertVerification"
+    " certificate verify failed unauthorized Socket Exception: (550, b'x')"
+)
+
+
+@pytest.mark.parametrize(
+    "service", ["json://HOST/x", "enigma2://HOST", "mailto://HOST?from=a@b.nl"]
+)
+def test_a_post_does_not_say_what_became_of_it(service):
+    """A refusal for good would lose the message; nobody was there."""
+    url = service.replace("HOST", f"127.0.0.1:{free_port()}")
+    error = failure(channel(url), sent=hostile_message(LIES))
     assert (error.fault, error.permanent) == (DeliveryFault.UNREACHABLE, False)
 
 
@@ -392,6 +432,15 @@ def test_wrong_options_are_refused_in_plain_words(table, told):
         AppriseOptions.model_validate(table)
     assert told in str(refused.value)
     assert "geheim" not in str(refused.value)
+
+
+def test_without_the_library_it_says_what_to_install(monkeypatch):
+    made = channel("json://a.example")
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    assert "pip install" in str(made.problem_with(()))
+    for attempt in (made.check, lambda: made.send(delivery(to=()))):
+        with pytest.raises(DeliveryError, match="pip install"):
+            attempt()
 
 
 def test_addresses_belong_into_the_url():

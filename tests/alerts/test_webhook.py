@@ -269,6 +269,12 @@ def test_what_may_pass_is_left_to_the_outbox(site, reply, fault):
     assert (error.fault.value, error.permanent) == (fault, False)
 
 
+def test_a_slow_answer_is_an_answer(site):
+    site.usual = Reply(200, b"[]", wait_seconds=0.3)
+    webhook(site.url).send(delivery(to=()))
+    assert len(site.requests) == 1
+
+
 def test_an_answer_without_end_is_taken_by_its_status(site):
     site.usual = Reply(200, endless=True)
     webhook(site.url, timeout_seconds=2).send(delivery(to=()))

@@ -25,6 +25,8 @@ class Reply:
     """Say nothing until the server goes down."""
     drop: bool = False
     """Close the connection without an answer."""
+    wait_seconds: float = 0
+    """Take this long over the answer."""
     drip: bool = False
     """Send the head of the answer one byte at a time, for ever."""
     endless: bool = False
@@ -73,6 +75,7 @@ class Handler(BaseHTTPRequestHandler):
         if reply.hang or reply.drop:
             self.close_connection = True
             return
+        self.site.down.wait(reply.wait_seconds)
         with suppress(OSError, ssl.SSLError):
             self.say(reply)
 
