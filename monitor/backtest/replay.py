@@ -4,16 +4,20 @@ Small steps are the truth; long ones are tried first. A *leap* goes over up to t
 transaction. When nothing was announced in it, small steps would have announced nothing, as the steps
 look at every bucket and every post of the stretch in the same order either way. When something was,
 the leap is taken back and the stretch walked up to the step in which it happened.
+
+While a spike lasts it matters when it was looked at: each look keeps its incident burning and takes
+new posts in. Then leaps are as short as the rhythm in which `detect` looks without being asked, and
+one that may have gone over the end of a spike is taken back.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from alerts.base import Event, Receipt
@@ -24,7 +28,7 @@ from monitor.app import Thinking
 from monitor.backtest.remembering import RememberingClassifier
 from monitor.backtest.scratch import ScratchStore
 from monitor.delivering import LEASE
-from monitor.detecting import CATCH_UP, SETTLE
+from monitor.detecting import CATCH_UP, SETTLE, SETTLE_STEP
 from monitor.store.mentions import BUCKET, NewMention, bucket_of
 from monitor.store.outbox import Pending
 
@@ -32,6 +36,9 @@ AHEAD = 512
 """Mentions that are assessed together, ahead of their time."""
 MOST_AT_ONCE = 2000
 """A leap over more mentions than this costs more to take back than it saves."""
+MOST_WHILE_BURNING = 400
+"""So many new posts an incident surely takes in at one look."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ReplayClock:
@@ -146,6 +153,8 @@ class Replay:
         """When the latest mention was published."""
         self._happened: datetime | None = None
         """The earliest of what was announced in a leap that was taken back."""
+        self._choosy: set[int] = set()
+        """Incidents that are known to take in some new posts only: the negative ones."""
         self.work = Work()
 
     def run(self) -> None:
@@ -165,8 +174,10 @@ class Replay:
     # -- how far -------------------------------------------------------------------------------
 
     def _target(self, now: datetime) -> datetime:
-        if now < self._walk_until or self._spike_burns():
+        if now < self._walk_until:
             return now + self._step
+        if self._burning():
+            return self._next_look(now)
         target = now + self._reach
         self._reach = min(self._reach * 2, self._longest)
         with self.work.spent_on("ahead"):
@@ -179,6 +190,8 @@ class Replay:
 
     def _nearer(self, now: datetime, target: datetime) -> datetime:
         """Where to go instead of a leap in which something happened."""
+        if now < self._walk_until:
+            return now + self._step
         steps = (target - now) // self._step // 2
         if self._happened is None:
             self._reach = max(self._step, steps * self._step)
@@ -188,10 +201,12 @@ class Replay:
             self._walk_until = self._happened + BUCKET + self._step
         return now + max(1, steps) * self._step
 
-    def _spike_burns(self) -> bool:
-        """Whether it matters when it is looked at: while a spike lasts, each look keeps it burning."""
-        with self._store.read() as unit:
-            return any(incident.kind in SPIKES for incident in unit.incidents.burning())
+    def _next_look(self, now: datetime) -> datetime:
+        """When `detect` next looks at a spike, whether or not anybody says anything."""
+        if self._longest == self._step or SETTLE_STEP % self._step:
+            return now + self._step
+        look = now + SETTLE_STEP - (now - _EPOCH) % SETTLE_STEP
+        return max(min(look, self._end), now + self._step)
 
     # -- going ---------------------------------------------------------------------------------
 
@@ -199,8 +214,10 @@ class Replay:
         """Go to ``target``. False when that was too far at once; then nothing has happened."""
         single = target - now <= self._step
         self._happened = None
+        burning = self._burning()
         with self.work.spent_on("ahead"):
-            taken = self._feed.until(target, None if single else MOST_AT_ONCE)
+            most = MOST_WHILE_BURNING if burning else MOST_AT_ONCE
+            taken = self._feed.until(target, None if single else most)
         if taken is None:
             return False
         self._clock.moment = target
@@ -208,19 +225,77 @@ class Replay:
             announced = self._pass(taken, hasty=not single)
             if single:
                 self._deliver()
+                self._remember(burning, taken, announced)
             elif announced or self._anybody_waits():
                 self._happened = self._earliest(announced, now)
+                attempt.take_back()
+            elif not self._sure(burning, taken, now):
+                self._walk_until = target
                 attempt.take_back()
         if not attempt.stands:
             self._clock.moment = now
             self._feed.give_back(taken)
             self.work.taken_back += 1
+            if burning:
+                self._look_again()
             return False
         self.work.leaps += 1
         self.work.mentions += len(taken)
         if taken:
             self._spoken_at = taken[-1].post.published_at
         return True
+
+    def _look_again(self) -> None:
+        """Let `detect` see what it saw before the leap: it passes over what it has just seen."""
+        with self._store.attempt() as attempt:
+            self._thinking.detect.run()
+            attempt.take_back()
+
+    # -- while a spike lasts -------------------------------------------------------------------
+
+    def _burning(self) -> dict[int, _Burning]:
+        """The incidents made of spikes that are not over."""
+        with self._store.read() as unit:
+            return {
+                each.id: _Burning(
+                    each.brand, each.last_signal_at, unit.incidents.exhibits(each.id, 1)[1]
+                )
+                for each in unit.incidents.burning()
+                if each.kind in SPIKES
+            }
+
+    def _sure(
+        self, before: Mapping[int, _Burning], taken: Sequence[NewMention], now: datetime
+    ) -> bool:
+        """Whether small steps would have left the same: no spike may have ended on the way."""
+        if not before:
+            return True
+        after = self._burning()
+        for number, was in before.items():
+            then = after[number]
+            lasts = then.touched_at == self._clock.moment
+            if not lasts and was.touched_at > now - SETTLE_STEP:
+                return False
+            if lasts and number not in self._choosy and _left_out(was, then, taken):
+                return False
+        return True
+
+    def _remember(
+        self,
+        before: Mapping[int, _Burning],
+        taken: Sequence[NewMention],
+        announced: Sequence[Announcement],
+    ) -> None:
+        """Learn from a single step which incidents leave some posts out."""
+        if announced:
+            self._choosy.clear()
+        elif before and taken:
+            after = self._burning()
+            self._choosy |= {
+                number
+                for number, was in before.items()
+                if number in after and _left_out(was, after[number], taken)
+            }
 
     def _pass(self, taken: Sequence[NewMention], *, hasty: bool) -> list[Announcement]:
         """What the daemon does in one full pass; a hasty one ends at the first announcement."""
@@ -265,6 +340,21 @@ class Replay:
                     unit.outbox.delivered(pending, now, Receipt())
                     self._keep(pending)
                 unit.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class _Burning:
+    """An incident made of spikes, as it stands."""
+
+    brand: str
+    touched_at: datetime
+    """When a look last found the spike still lasting."""
+    posts: int
+
+
+def _left_out(was: _Burning, then: _Burning, taken: Sequence[NewMention]) -> bool:
+    """Whether an incident did not take in all new posts of its brand."""
+    return then.posts - was.posts < sum(each.brand == was.brand for each in taken)
 
 
 _LONG = timedelta(days=2)
