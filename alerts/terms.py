@@ -34,10 +34,10 @@ HISTORY = 60
 
 _LIFT = 2.0
 """A term is used at least this many times as often as usual."""
-_UNSEEN = 0.1
-"""Weight of the possibility that a word never seen is used by chance."""
+_UNSEEN = 0.5
+"""Uses that the past may have missed by chance: the prior of Jeffreys."""
 _CHANCE = 0.5
-"""``-log10`` of how many terms chance may put on a list: one on every third."""
+"""``-log10`` of how many terms chance may put on a list: one on every third at most."""
 _SHRINK = 20.0
 """Voices of one language that the habits of all languages together are worth."""
 _COMMON = 0.04
@@ -175,7 +175,7 @@ def trends(
         if _speakable(term, banned, past)
         and (trend := _judge(term, uses.total(), present, past)) is not None
     ]
-    found.sort(key=lambda each: (-each.score, each.term))
+    found.sort(key=_strongest)
     chosen = _distinct(found, present, most * _CHECKED)
     return _shown(chosen, texts, most)
 
@@ -299,8 +299,8 @@ def _speakable(term: str, banned: Collection[str], past: _Tally) -> bool:
 
 
 def _banned(ignore: Iterable[str], past: _Tally) -> frozenset[str]:
-    """Words that are no term: the brand's own, and those of a language too little known."""
-    own = set()
+    """Words that are no term: the brand's own, names of days, those of a language too little known."""
+    own = {fold(word) for word in _list("calendar.txt")}
     for text in ignore:
         keys = [word.key for word in _words(text.replace("*", " "))]
         own |= {*keys, "".join(keys)}
@@ -312,35 +312,30 @@ def _banned(ignore: Iterable[str], past: _Tally) -> frozenset[str]:
 
 def _distinct(found: Sequence[Trend], present: _Tally, most: int) -> list[Trend]:
     """Without those that say the same again: a phrase and its words, a word and its endings."""
-    strong = {each.term: each for each in found}
-    phrases = {
-        each.term
-        for each in found
-        if " " in each.term
-        and any(each.now >= _EXPLAINS * present.uses[word].total() for word in each.term.split())
-    }
-    covered = {
-        word
-        for phrase in phrases
-        for word in phrase.split()
-        if strong[phrase].now >= _EXPLAINS * present.uses[word].total()
-    }
-    chosen: list[Trend] = []
-    stems: set[str] = set()
+    taken: set[str] = set()
+    covered: set[str] = set()
+    phrases = []
     for each in found:
         words = each.term.split()
-        if (len(words) > 1 and each.term not in phrases) or (
-            len(words) == 1 and each.term in covered
-        ):
-            continue
-        own = {word[:_STEM] for word in words if strong.get(word) or len(words) == 1}
-        if own and own <= stems:
-            continue
-        stems |= own
-        chosen.append(each)
-        if len(chosen) == most:
-            break
-    return chosen
+        explains = [word for word in words if each.now >= _EXPLAINS * present.uses[word].total()]
+        stems = {word[:_STEM] for word in words}
+        if len(words) > 1 and explains and not stems & taken:
+            phrases.append(each)
+            taken |= stems
+            covered.update(explains)
+    # A word that a phrase does not explain stands for itself, and the phrase says nothing new of it.
+    chosen = []
+    taken = set()
+    for each in sorted([*phrases, *(e for e in found if " " not in e.term)], key=_strongest):
+        stems = {word[:_STEM] for word in each.term.split()}
+        if each.term not in covered and not stems & taken:
+            chosen.append(each)
+            taken |= stems
+    return chosen[:most]
+
+
+def _strongest(trend: Trend) -> tuple[float, str]:
+    return -trend.score, trend.term
 
 
 # -- showing -----------------------------------------------------------------------------------
@@ -434,8 +429,9 @@ def _first_names() -> frozenset[str]:
 
 @cache
 def _ordinary() -> Mapping[str, frozenset[str]]:
-    """The most ordinary words of each language: they make no phrase, nor, where the brand's own past
-    does not tell what is ordinary, a term.
+    """The most ordinary words of each language.
+
+    They make no phrase, nor, where the brand's own past does not tell what is ordinary, a term.
     """
     return {
         language: frozenset(fold(word) for word in _list(f"ordinary.{language}.txt"))

@@ -15,6 +15,7 @@ from sqlalchemy import event
 
 from alerts.base import Receipt
 from monitor.store import Store, Unit
+from monitor.tables import MentionRow
 from tests.alerts.make import assessment
 from tests.monitor.make import NOON, add_incident, add_notification, fresh_store, new_mention, sql
 
@@ -56,6 +57,43 @@ HOT: dict[str, tuple[Callable[[Unit], object], str]] = {
         "ix_assessment_notable",
     ),
     "judgement": (lambda unit: unit.feedback.of(1), "ix_feedback_mention_id"),
+    "queued since": (lambda unit: unit.mentions.queued_since(), "ix_mention_queue"),
+    "buckets": (
+        lambda unit: unit.crowd.buckets("Zonnehoek", NOON - DAY, NOON),
+        "sqlite_autoindex_bucket_voices_1",
+    ),
+    "buckets of a source": (
+        lambda unit: unit.crowd.of_source("feed", ["Zonnehoek"], NOON - DAY, NOON),
+        "sqlite_autoindex_bucket_count_1",
+    ),
+    "detectors": (
+        lambda unit: unit.mentions.detectors("Zonnehoek"),
+        "sqlite_autoindex_detector_1",
+    ),
+    "author before and after": (
+        lambda unit: unit.crowd.enter(
+            MentionRow(id=9, brand="Zonnehoek", author="eva", story="s", published_at=NOON)
+        ),
+        "ix_mention_author",
+    ),
+    "story before and after": (
+        lambda unit: unit.crowd.enter(
+            MentionRow(id=9, brand="Zonnehoek", author="eva", story="s", published_at=NOON)
+        ),
+        "ix_mention_story",
+    ),
+    "spread": (
+        lambda unit: unit.crowd.spread("Zonnehoek", NOON - DAY, NOON, negative=True),
+        "ix_mention_brand_published_at",
+    ),
+    "stories": (
+        lambda unit: unit.crowd.tellings("Zonnehoek", NOON - DAY, NOON),
+        "ix_mention_brand_published_at",
+    ),
+    "said": (
+        lambda unit: unit.crowd.said("Zonnehoek", NOON - DAY, NOON),
+        "ix_mention_brand_published_at",
+    ),
     "voices": (
         lambda unit: unit.mentions.voices("Zonnehoek", NOON - DAY, NOON),
         "ix_mention_brand_published_at",
