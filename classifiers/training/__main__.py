@@ -18,7 +18,7 @@ from classifiers.training.trimming import ENCODER, base_folder
 
 log = logging.getLogger("classifiers.training")
 
-_NAME = "merkwacht-e5s6-2026.11"
+_NAME = "merkwacht-e5s8-2026.11"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -20,8 +20,8 @@ PAD = 1
 """Id of the padding piece in the XLM-R vocabulary."""
 
 
-KEPT_LAYERS = (0, 2, 4, 9, 10, 11)
-"""The layers of the twelve-layer base that stay: what :mod:`classifiers.training.pruning` chose."""
+KEPT_LAYERS = (0, 1, 3, 4, 6, 7, 8, 9)
+"""The layers of the twelve-layer teacher that stay: what :mod:`classifiers.training.pruning` chose."""
 
 
 _LAYER = re.compile(r"(encoder\.encoder\.layer\.)(\d+)\.")

@@ -2,8 +2,8 @@
 
 What counts is not each vector but how texts lie to one another: linear centred kernel alignment
 (Kornblith et al. 2019, "Similarity of Neural Network Representations Revisited") between the
-averaged token states of the whole encoder and of what is left of it. The result for the base is
-:data:`classifiers.training.network.KEPT_LAYERS`; ``--stage prune`` finds it again.
+averaged token states of the whole encoder and of what is left of it. The result for a trained
+teacher is :data:`classifiers.training.network.KEPT_LAYERS`; ``--stage prune`` finds it again.
 """
 
 from __future__ import annotations
