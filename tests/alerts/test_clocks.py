@@ -78,6 +78,12 @@ def test_feedback_has_24_hours_on_working_days_and_reminders_while_people_work(
     assert [at for _, at in clock.reminders] == [local(half), local(nearly)]
 
 
+def test_a_wall_clock_reminds_by_itself_although_the_office_closes_meanwhile():
+    clock = begin(CRISIS, OFFICE, local("2026-11-13 16:40"))
+
+    assert clock.reminders == ((50, local("2026-11-13 17:10")), (80, local("2026-11-13 17:28")))
+
+
 def test_24_office_hours_are_three_days_for_those_who_mean_that():
     options = FEEDBACK.model_copy(update={"counts": Counting.OFFICE_HOURS})
     clock = begin(options, OFFICE, local("2026-11-13 15:00"))

@@ -166,6 +166,20 @@ def test_steps_for_other_hours_are_passed_over_with_a_reason():
     ]
 
 
+def test_a_step_passed_over_is_judged_by_the_moment_it_was_due_however_late_one_looks():
+    both = chain(
+        {"wait_minutes": 10, "only": "outside_office_hours", "receivers": ["night"]},
+        {"wait_minutes": 600, "receivers": ["desk"]},
+        rounds=1,
+    )
+    # Due at 12:10, looked at when the office has closed.
+    found = plan_escalation([OPENED], both, at(400), AROUND)
+
+    (passed,) = found.pages
+    assert (passed.reason, passed.at, passed.send) == (Reason.WRONG_HOURS, at(10), False)
+    assert found.next_at == at(610)
+
+
 def test_a_rota_says_who_and_a_gap_goes_to_the_next_step_with_a_reason():
     on_duty = chain(
         {"wait_minutes": 5, "rota": "duty"}, {"wait_minutes": 5, "receivers": ["board"]}, rounds=1
