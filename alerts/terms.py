@@ -180,6 +180,26 @@ def trends(
     return _shown(chosen, texts, most)
 
 
+def may_be_shown(term: str, said: Iterable[Said]) -> bool:
+    """Whether a word can be told without naming or betraying somebody.
+
+    Args:
+        term: one word, as somebody wrote it.
+        said: posts, those that hold it among them; where it stands, it is hidden by masking or part
+            of a name in less than half of them.
+    """
+    key = fold(term)[:_STEM]
+    holding = [(post, words) for post in said if _holds(words := _words(post.text), key)]
+    if not holding or any(name[:_STEM] == key for name in _names(words for _, words in holding)):
+        return False
+    few = holding[: 4 * LEAST]
+    return sum(_holds(_words(_masked(post)), key) for post, _ in few) > _MOSTLY * len(few)
+
+
+def _holds(words: Iterable[_Word], stem: str) -> bool:
+    return any(word.key[:_STEM] == stem for word in words)
+
+
 # -- voices ------------------------------------------------------------------------------------
 
 

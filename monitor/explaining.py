@@ -6,6 +6,7 @@ before, so its price does not grow with history.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from alerts.drivers import (
 )
 from alerts.incidents import CRISIS_SUBJECT
 from alerts.spikes import SpikeVerdict
+from alerts.terms import may_be_shown
 from alerts.topics import TopicVerdict
 from classifiers.base import SentimentLabel
 from monitor.coverage import LEAST_SHARE, Listening
@@ -43,6 +45,9 @@ LONGEST = timedelta(days=1)
 """No more than this of a spike is looked at."""
 
 TOPIC_WINDOW = timedelta(hours=1)
+
+UNSAID = "…"
+"""In place of a word that would name somebody, or that only possible leaks hold."""
 
 MOSTLY = 0.5
 """From this share of negative posts on a topic is a bad one."""
@@ -196,13 +201,16 @@ class Case:
     def topic(self, verdict: TopicVerdict, term: str) -> Signal | None:
         """The signal of a word that is on many lips; None when it was told before."""
         begin = min(verdict.since or verdict.at, verdict.at)
-        key = f"{SignalKind.TOPIC_BURST.value}:{self.brand}:{term}:{begin.isoformat()}"
+        # Keys are shown in histories: the word itself may have to stay unsaid.
+        word = hashlib.blake2b(term.encode(), digest_size=6).hexdigest()
+        key = f"{SignalKind.TOPIC_BURST.value}:{self.brand}:{word}:{begin.isoformat()}"
         if self.unit.incidents.has_signal(key):
             return None
         since = begin - TOPIC_WINDOW
         ids = self.unit.mentions.ids_saying(self.brand, since, self.view.end, term)
         share = self.unit.mentions.share_of(ids, SentimentLabel.NEGATIVE)
         until = bucket_of(verdict.at) + BUCKET
+        said = self.unit.crowd.said(self.brand, since, until, most=SAMPLE_NOW)
         return Signal(
             kind=SignalKind.TOPIC_BURST,
             brand=self.brand,
@@ -212,7 +220,7 @@ class Case:
             occurred_at=verdict.at,
             mention_ids=tuple(ids),
             facts={
-                "term": term,
+                "term": term if may_be_shown(term, said) else UNSAID,
                 "since": begin.isoformat(),
                 "window_minutes": TOPIC_WINDOW.total_seconds() / 60,
                 "observed": verdict.stories,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.terms import HISTORY, LEAST, Said, Trend, trends
+from alerts.terms import HISTORY, LEAST, Said, Trend, may_be_shown, trends
 from classifiers.base import Confidence, Finding, LeakCategory
 
 FRIDAY = datetime(2026, 11, 13, 10, 0, tzinfo=UTC)
@@ -157,6 +157,25 @@ def test_what_a_detector_found_is_no_term() -> None:
     assert "zilvermeeuw" in " ".join(terms(trends(free, past(), ignore=["acme"])))
     hidden = [said(text, 1000 + number, findings=(found,)) for number in range(8)]
     assert "zilver" not in " ".join(terms(trends(hidden, past(), ignore=["acme"]))).lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "term", "shown"),
+    [
+        ("ziek van de hummus", "hummus", True),
+        ("leeg hummusschap gezien", "hummus", True),
+        ("kassa van Harskamp dicht", "harskamp", True),
+        ("weer die Fatima aan de kassa", "fatima", False),
+        ("klaag bij Sjonnie Kruithof in de winkel", "kruithof", False),
+        ("mail naar kruithof@acme.nl graag", "kruithof", False),
+        ("het wachtwoord is zonnebloem22", "zonnebloem", False),
+        ("hier staat het niet", "hummus", False),
+    ],
+)
+def test_a_word_on_many_lips_is_told_unless_it_names_somebody(
+    text: str, term: str, shown: bool
+) -> None:
+    assert may_be_shown(term, today([f"dus {text}"] * 5)) is shown
 
 
 def test_places_and_abbreviations_are_shown() -> None:

@@ -43,7 +43,7 @@ POLL = timedelta(minutes=5)
 def announcer() -> Announcer:
     rules = Rulebook(
         routes=[RouteOptions(receivers=("team",))],
-        receivers=[ReceiverOptions(name="team", channels=({"use": "mail", "to": ["a@b.nl"]},))],  # type: ignore[arg-type]
+        receivers=[ReceiverOptions(name="team", channels=({"use": "mail", "to": ["a@b.nl"]},))],
         language="nl",
         timezone=ZONE,
         handles={},

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from alerts.base import Chart, Severity, Signal, SignalKind
 from alerts.drivers import Shape
+from monitor.explaining import UNSAID
 from monitor.store import Store
 from monitor.store.crowd import BUCKET
 from tests.monitor.crowds import BRAND, MONDAY, Crowd
@@ -117,6 +118,17 @@ def test_a_thousand_voices_are_a_crowd_and_told_as_one(crowd: Crowd) -> None:
     assert told["sources"][0]["now"] > told["sources"][0]["usual"]
     assert told["languages"] == [{"code": "nl", "now": 1.0, "usual": 1.0}]
     assert json.loads(json.dumps(dict(facts))) == facts
+
+
+def test_a_person_on_many_lips_is_not_named(crowd: Crowd) -> None:
+    for number in range(6):
+        crowd.say(f"wat deed die Fatima bij acme {'abcdef'[number]}", negative=True)
+        crowd.pass_time()
+    topics = spikes(crowd, SignalKind.TOPIC_BURST)
+    assert topics
+    for signal in crowd.signals():
+        assert "fatima" not in json.dumps([signal.key, signal.facts]).casefold()
+    assert topics[0].facts["term"] == UNSAID
 
 
 def test_one_post_that_bots_reshare_is_one_voice_until_people_join_in(crowd: Crowd) -> None:
