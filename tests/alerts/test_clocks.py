@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -249,6 +249,7 @@ def test_a_reopened_incident_has_its_clock_anew_with_keys_of_its_own():
     st.sampled_from(list(Counting)),
     st.sampled_from(["open_time", "clock"]),
 )
+@settings(deadline=None)
 def test_reminders_lie_in_order_between_start_and_due_moment(start, options, counts, by):
     options = options.model_copy(update={"counts": counts, "remind_by": by})
     clock = begin(options, OFFICE, start)
@@ -263,6 +264,7 @@ def test_reminders_lie_in_order_between_start_and_due_moment(start, options, cou
 
 
 @given(st.lists(st.integers(0, 200), min_size=1, max_size=40), st.integers(0, 100))
+@settings(deadline=None)
 def test_whenever_a_clock_is_asked_it_says_each_thing_once_and_nothing_after_it_stopped(
     asked, stopped
 ):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -328,6 +328,7 @@ STEPS = st.lists(
     st.integers(1, 3),
     st.lists(st.integers(0, 900), max_size=25),
 )
+@settings(deadline=None)
 def test_however_often_it_is_asked_each_page_comes_once_and_never_to_what_is_taken(
     acts, steps, rounds, asked
 ):
@@ -357,6 +358,7 @@ def test_however_often_it_is_asked_each_page_comes_once_and_never_to_what_is_tak
 
 
 @given(ACTS, STEPS, st.lists(st.integers(0, 900), max_size=25))
+@settings(deadline=None)
 def test_asking_in_between_changes_nothing(acts, steps, asked):
     using = ChainOptions(name="any", steps=tuple(steps))
     history = [OPENED, *(entry(minute, what) for minute, what in acts)]

@@ -192,7 +192,7 @@ def test_without_grouping_everything_leaves_at_once():
     st.integers(0, 120),
     st.integers(0, 10),
 )
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_nothing_is_lost_nothing_twice_and_the_interval_is_kept(pieces, wait, interval):
     options = GroupOptions(wait_seconds=wait, interval_minutes=interval)
     coming = sorted(pieces, key=lambda piece: piece[1])

@@ -64,7 +64,7 @@ def test_what_has_not_happened_yet_does_not_count():
 
 
 @given(st.lists(st.sampled_from(Happened), max_size=12), st.randoms(use_true_random=False))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_entries_may_come_in_any_order_and_telling_changes_no_state(words, random):
     history = tale("opened", *words)
     mixed = list(history)

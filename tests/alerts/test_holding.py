@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.base import Event, Reason, Severity, SignalKind
@@ -91,6 +91,7 @@ def test_an_all_clear_and_that_somebody_took_it_are_never_muted():
     st.booleans(),
     st.none() | st.integers(-600, 0),
 )
+@settings(deadline=None)
 def test_every_piece_of_news_has_one_ruling_with_a_reason_that_fits(
     event, silenced, crisis, quiet, told
 ):

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -102,6 +102,7 @@ def test_wrong_quiet_hours_are_refused(options, told):
     st.integers(0, 370 * 24 * 60),
     st.sampled_from([NIGHTS, OFF_DUTY]),
 )
+@settings(deadline=None)
 def test_quiet_hours_that_are_found_hold_the_moment_and_end_in_a_loud_one(minute, options):
     at = local("2026-01-01 00:00") + timedelta(minutes=minute)
     found = quiet_since_until(options, OFFICE, at)

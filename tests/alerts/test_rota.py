@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -175,6 +175,7 @@ CHANGES = [datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2026, 10, 25, 1, tzinf
     st.integers(-3 * 24 * 60, 3 * 24 * 60),
     st.lists(st.integers(0, 95), min_size=1, max_size=4, unique=True),
 )
+@settings(deadline=None)
 def test_where_the_week_has_no_gap_somebody_is_on_duty_also_when_the_clock_changes(
     change, offset, quarters
 ):
@@ -198,6 +199,7 @@ def test_where_the_week_has_no_gap_somebody_is_on_duty_also_when_the_clock_chang
 
 
 @given(st.integers(0, 7 * 24 * 60 - 1))
+@settings(deadline=None)
 def test_a_gap_that_is_named_is_where_nobody_is(minute):
     office = rota(OFFICE, gaps_allowed=True)
     at = local("2026-11-16 00:00") + timedelta(minutes=minute)

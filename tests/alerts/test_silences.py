@@ -168,6 +168,7 @@ def test_a_crisis_mutes_the_mentions_it_consists_of_towards_those_who_know_it(
 
 
 @given(st.sampled_from(sorted(set(SignalKind) - {SignalKind.ABUSE})))
+@settings(deadline=None)
 def test_no_configuration_lets_a_crisis_mute_more_than_insults(kind):
     everything = InhibitionOptions(kinds=tuple(SignalKind))
 
@@ -190,7 +191,7 @@ SILENCES = st.lists(
 
 
 @given(SILENCES, st.integers(-60, 200))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_the_end_of_being_muted_is_the_first_moment_without_a_silence(silences, minute):
     end = muted_until(silences, TARGET, at(minute))
     quiet = [each for each in range(minute, 210) if not covering(silences, TARGET, at(each))]
@@ -199,7 +200,7 @@ def test_the_end_of_being_muted_is_the_first_moment_without_a_silence(silences, 
 
 
 @given(SILENCES, st.lists(st.integers(0, 200), max_size=30))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_whenever_it_is_asked_each_missed_message_is_sent_again_once_and_never_while_muted(
     silences, asked
 ):

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -135,6 +135,7 @@ DURATIONS = st.timedeltas(timedelta(0), timedelta(hours=200))
 
 
 @given(CALENDARS, COUNTINGS, MOMENTS, DURATIONS)
+@settings(deadline=None)
 def test_measuring_undoes_adding_exactly(calendar, counting, start, duration):
     end = calendar.add_working(start, duration, counting)
 
@@ -143,6 +144,7 @@ def test_measuring_undoes_adding_exactly(calendar, counting, start, duration):
 
 
 @given(CALENDARS, COUNTINGS, MOMENTS, GAPS)
+@settings(deadline=None)
 def test_adding_what_was_measured_leads_back_but_for_time_that_does_not_count(
     calendar, counting, start, gone
 ):
@@ -157,6 +159,7 @@ def test_adding_what_was_measured_leads_back_but_for_time_that_does_not_count(
 
 
 @given(CALENDARS, COUNTINGS, MOMENTS, DURATIONS, DURATIONS)
+@settings(deadline=None)
 def test_adding_in_two_parts_is_adding_at_once(calendar, counting, start, one, two):
     first = calendar.add_working(start, one, counting)
 
@@ -166,6 +169,7 @@ def test_adding_in_two_parts_is_adding_at_once(calendar, counting, start, one, t
 
 
 @given(CALENDARS, COUNTINGS, MOMENTS, GAPS, GAPS)
+@settings(deadline=None)
 def test_what_lies_between_adds_up_and_turns_its_sign(calendar, counting, one, gap, further):
     two = one + gap
     three = two + further
@@ -266,5 +270,6 @@ def test_what_the_clock_skips_is_the_moment_of_the_change_and_what_it_shows_twic
     st.integers(0, 2 * 24 * 60 - 1),
     st.sampled_from(["Europe/Amsterdam", "America/St_Johns", "Australia/Lord_Howe", "UTC"]),
 )
+@settings(deadline=None)
 def test_moments_never_run_backwards(day, minute, zone):
     assert moment(day, minute, ZoneInfo(zone)) <= moment(day, minute + 1, ZoneInfo(zone))
