@@ -180,7 +180,7 @@ class ChannelBase(Options):
     """What every channel has besides the options of its kind."""
 
     kind: str
-    """Which channel: email or slack."""
+    """Which channel: email, slack, webhook, alertmanager or apprise."""
     name: Name
     """How receivers refer to it."""
 
