@@ -28,7 +28,7 @@ from monitor.app import Thinking
 from monitor.backtest.remembering import RememberingClassifier
 from monitor.backtest.scratch import ScratchStore
 from monitor.delivering import LEASE
-from monitor.detecting import CATCH_UP, SETTLE, SETTLE_STEP
+from monitor.detecting import CATCH_UP, SETTLE, SETTLE_BATCH, SETTLE_STEP
 from monitor.store.mentions import BUCKET, NewMention, bucket_of
 from monitor.store.outbox import Pending
 
@@ -222,6 +222,8 @@ class Replay:
             return False
         self._clock.moment = target
         with self._store.attempt() as attempt:
+            if target - now > CATCH_UP:
+                self._catch_up()
             announced = self._pass(taken, hasty=not single)
             if single:
                 self._deliver()
@@ -244,6 +246,12 @@ class Replay:
         if taken:
             self._spoken_at = taken[-1].post.published_at
         return True
+
+    def _catch_up(self) -> None:
+        """Let `detect` walk through the silence that it begins anew with: it does so bit by bit."""
+        with self.work.spent_on("detect"):
+            for _ in range(CATCH_UP // SETTLE_BATCH + 1):
+                self._thinking.detect.run()
 
     def _look_again(self) -> None:
         """Let `detect` see what it saw before the leap: it passes over what it has just seen."""
