@@ -63,6 +63,24 @@ _PROFILES = {
     Sensitivity.ALERT: _Profile(false_alarms=5.0, least=4, excess=3, factor=1.5, memory=3.5 * _DAY),
 }
 
+
+@dataclass(frozen=True, slots=True)
+class QuietFigures:
+    """How often a sensitivity rings for nothing: alarms a month for each series."""
+
+    mean: float
+    """On average over all kinds of series measured."""
+    worst: float
+    """On the kind that rings most."""
+
+
+FALSE_ALARMS: Mapping[Sensitivity, QuietFigures] = {
+    Sensitivity.CALM: QuietFigures(mean=0.02, worst=0.1),
+    Sensitivity.BALANCED: QuietFigures(mean=0.3, worst=0.6),
+    Sensitivity.ALERT: QuietFigures(mean=1.5, worst=2.5),
+}
+"""As measured on simulated series in which nothing happens; ``docs/spikes.md`` says how."""
+
 _SCORE_ZERO = -2.0
 """What chance shows a hundred times a month scores 0."""
 _SILENT_FOR = _DAY
@@ -275,19 +293,20 @@ class SpikeDetector:
         check_count(value)
         self._last = moment
         expected, doubt = self._usual.expect(moment)
-        ordinary = self._usual.variations[0].dispersion + doubt
+        dispersions = self._usual.dispersions()
+        upper = upper_quantile(expected, dispersions[0] + doubt, CLIP)
         if not covered:
-            return self._verdict(moment, value, expected, ordinary, None, alert=False)
+            return self._verdict(moment, value, expected, upper, None, alert=False)
         looks = [
-            self._look(index, variation.dispersion + doubt, moment, value, expected)
-            for index, variation in enumerate(self._usual.variations)
+            self._look(index, dispersion + doubt, moment, value, expected)
+            for index, dispersion in enumerate(dispersions)
         ]
         alert, best = self._judge(moment, looks[self._first :])
         if self._rang is None or moment - self._rang >= _ADOPT_AFTER:
-            self._learn(moment, value, upper_quantile(expected, ordinary, CLIP), looks)
+            self._learn(moment, value, upper, looks)
         self._covered += self._bucket
         self._ripen()
-        return self._verdict(moment, value, expected, ordinary, best, alert=alert)
+        return self._verdict(moment, value, expected, upper, best, alert=alert)
 
     def usual_at(self, at: datetime) -> tuple[float, float]:
         """Expected and highest ordinary value of any one bucket, from what is known now.
@@ -304,8 +323,7 @@ class SpikeDetector:
             ValueError: ``at`` is naive.
         """
         expected, doubt = self._usual.expect(_aware(at))
-        ordinary = self._usual.variations[0].dispersion + doubt
-        return expected, upper_quantile(expected, ordinary, CLIP)
+        return expected, upper_quantile(expected, self._usual.dispersions()[0] + doubt, CLIP)
 
     def _ripen(self) -> None:
         """Begin to use what was learnt long enough ago."""
@@ -338,22 +356,23 @@ class SpikeDetector:
     def _look(self, index: int, dispersion: float, at: int, value: float, expected: float) -> _Look:
         window = self._windows[index]
         total, mean = window.add(at, value, expected)
+        looked = self._looked[index]
+        over = total - mean
         rarity = -math.inf
-        if index >= self._first:
-            rarity = self._rarity(window, self._looked[index], total, mean, dispersion)
+        if (
+            over > 0
+            and index >= self._first
+            and (looked < _LOOKED_OFTEN or over * over > mean + dispersion * mean * mean)
+        ):
+            rarity = self._rarity(window, looked, total, mean, dispersion)
         return _Look(window, total, mean, dispersion, rarity)
 
     @staticmethod
     def _rarity(
         window: _Window, looked: float, total: float, mean: float, dispersion: float
     ) -> float:
-        over = total - mean
-        if over <= 0 or (
-            looked >= _LOOKED_OFTEN and over * over <= mean + dispersion * mean * mean
-        ):
-            return -math.inf
         odds = surprise(total, mean, dispersion)
-        if odds - looked > _SCORE_ZERO and window.divides:
+        if odds - looked >= _MEMORABLE and window.divides:
             rest, rest_mean = window.without_largest()
             odds = min(odds, 2 * surprise(rest, rest_mean, dispersion) if rest_mean > 0 else 0.0)
         return odds - looked if odds > 0 else -math.inf
@@ -390,7 +409,7 @@ class SpikeDetector:
         at: int,
         value: float,
         expected: float,
-        dispersion: float,
+        upper: float,
         look: _Look | None,
         *,
         alert: bool,
@@ -401,7 +420,7 @@ class SpikeDetector:
             at=datetime.fromtimestamp(at, UTC),
             value=value,
             expected=expected,
-            upper=upper_quantile(expected, dispersion, CLIP),
+            upper=upper,
             score=rarity / (rarity + middle),
             alert=alert,
             warming_up=self._covered < _WARM_AFTER,

@@ -99,14 +99,23 @@ class Usual:
         keep = 0.5 ** (bucket / _HALF_LIFE)
         self.variations = [Variation(bucket / scale, keep) for scale in scales]
         nearest = min(range(len(scales)), key=lambda index: abs(scales[index] - 3600))
-        self._hourly = self.variations[nearest]
+        self._nearest = nearest
+        """Place of the time scale that is nearest to an hour."""
+        self._dispersions: Sequence[float] | None = None
+
+    def dispersions(self) -> Sequence[float]:
+        """Relative variance of the rate for each time scale."""
+        if self._dispersions is None:
+            self._dispersions = [variation.dispersion for variation in self.variations]
+        return self._dispersions
 
     def expect(self, at: int) -> tuple[float, float]:
         """Expected count of the bucket at ``at``, and the relative variance of that expectation.
 
         Changes nothing, and asks nothing of the order.
         """
-        return self.season.expect(at, self._hourly.dispersion, self.variations[-1].dispersion)
+        dispersions = self.dispersions()
+        return self.season.expect(at, dispersions[self._nearest], dispersions[-1])
 
     def learn(self, at: int, value: float, sums: Iterable[tuple[float, float, float]]) -> None:
         """Take in a bucket: its clipped count, and each scale's sums.
@@ -116,9 +125,11 @@ class Usual:
             value: the count that teaches the season.
             sums: for each time scale the count, the expected count and the dispersion.
         """
-        self.season.learn(at, value, self._hourly.dispersion, self.variations[-1].dispersion)
+        hourly, daily = self.variations[self._nearest], self.variations[-1]
+        self.season.learn(at, value, hourly.dispersion, daily.dispersion)
         for variation, (total, mean, dispersion) in zip(self.variations, sums, strict=True):
             variation.learn(total, mean, dispersion)
+        self._dispersions = None
 
     def snapshot(self) -> dict[str, Any]:
         """All that was learnt, for :meth:`load`."""
@@ -132,6 +143,7 @@ class Usual:
         self.season.load(snapshot["season"])
         for variation, sums in zip(self.variations, snapshot["variations"], strict=True):
             variation.load(sums)
+        self._dispersions = None
 
 
 class Bursts:

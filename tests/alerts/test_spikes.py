@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from alerts.spikes import Sensitivity, SpikeDetector, SpikeVerdict
 from alerts.spikestats import surprise, upper_quantile
+from alerts.usual import Bursts
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -474,6 +475,44 @@ def test_a_snapshot_of_another_version_is_refused() -> None:
 def test_a_bucket_that_is_none_is_refused(bucket: timedelta) -> None:
     with pytest.raises(ValueError, match="a bucket is"):
         SpikeDetector(bucket=bucket)
+
+
+def bar_of_all(bursts: Sequence[tuple[int, float]], at: int, half_life: float) -> float:
+    """What the bar would be if every burst that ever was were kept."""
+    faded = [size * 0.5 ** (max(0, at - peak - 3 * 86400) / half_life) for peak, size in bursts]
+    first, second = sorted([0.0, 0.0, *faded])[:-3:-1]
+    return min(first, 3 * second)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(86401, 9 * 86400), st.floats(1, 1e6)), max_size=40),
+    st.sampled_from([3.5, 7.0, 14.0]),
+)
+def test_six_remembered_bursts_are_as_good_as_all(
+    gaps: list[tuple[int, float]], weeks: float
+) -> None:
+    half_life = weeks * 86400
+    bursts, at = Bursts(half_life), 0
+    seen: list[tuple[int, float]] = []
+    for gap, size in gaps:
+        at += gap
+        assert bursts.bar(at) == pytest.approx(bar_of_all(seen, at, half_life))
+        bursts.add(at, size)
+        seen.append((at, size))
+    for later in range(0, 60, 3):
+        moment = at + later * 86400
+        assert bursts.bar(moment) == pytest.approx(bar_of_all(seen, moment, half_life))
+    assert len(bursts.snapshot()["past"]) <= 6
+
+
+def test_one_burst_alone_is_no_bar_and_moments_within_a_day_are_one() -> None:
+    bursts = Bursts(7 * 86400)
+    for at in range(0, 40 * 3600, 3600):
+        bursts.add(at, 100 + at / 3600)
+    assert bursts.bar(41 * 3600) == 0
+    bursts.add(5 * 86400, 10)
+    assert bursts.bar(5 * 86400) == 30
 
 
 def exact_surprise(value: int, mean: float, dispersion: float) -> float:
