@@ -23,6 +23,8 @@ HEIGHT = 150.0
 BADGE, ROW, MOST_ROWS = 10.0, 24.0, 4
 """Radius of a mark, distance of two rows of them, and how many rows there are at most."""
 _NEED_EVERY = 96.0
+_WORDS = 58.0
+"""Distance of two words of the time axis, and how long one may be."""
 _STEPS = (
     timedelta(hours=1),
     timedelta(hours=3),
@@ -32,7 +34,12 @@ _STEPS = (
     timedelta(days=2),
     timedelta(days=7),
     timedelta(days=14),
+    timedelta(days=30),
+    timedelta(days=91),
+    timedelta(days=182),
+    timedelta(days=365),
 )
+_MONTH = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,7 @@ def draw(panel: Panel, words: dict[str, Any], top: float) -> Drawing:
             (scale.x(at), label(at, step, words, ZoneInfo(panel.timezone)))
             for step in [tick_step(panel)]
             for at in ticks(panel, step)
+            if scale.x(at) <= WIDTH - RIGHT - _WORDS
         ),
         numbers=tuple((scale.height(value), f"{value:g}") for value in numbers(top)),
     )
@@ -223,7 +231,7 @@ def tick_step(panel: Panel) -> timedelta:
     room = (WIDTH - LEFT - RIGHT) / _NEED_EVERY
     length = len(panel.bars) * panel.width
     fits = (each for each in _STEPS if length / each <= room)
-    return next(fits, timedelta(days=30))
+    return next(fits, _STEPS[-1] * max(1, round(length / room / _STEPS[-1])))
 
 
 def ticks(panel: Panel, step: timedelta) -> Iterator[datetime]:
@@ -231,17 +239,19 @@ def ticks(panel: Panel, step: timedelta) -> Iterator[datetime]:
     zone = ZoneInfo(panel.timezone)
     day = panel.begin.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
     end = panel.begin + len(panel.bars) * panel.width
-    at = day
-    while at.astimezone(panel.begin.tzinfo) < end:
-        if at >= panel.begin and _stands(at, step):
+    at, last = day, panel.begin - step
+    while (moment := at.astimezone(panel.begin.tzinfo)) < end:
+        # An hour that the clock leaps over is the same moment as the next.
+        if moment >= panel.begin and moment > last and _stands(at, step):
+            last = moment
             yield at
         # Wall clock time: after a change of the clock midnight stays midnight.
         at = (at.replace(tzinfo=None) + min(step, timedelta(days=1))).replace(tzinfo=zone)
 
 
 def _stands(at: datetime, step: timedelta) -> bool:
-    if step > timedelta(days=14):
-        return at.day == 1
+    if step >= _MONTH:
+        return at.day == 1 and (12 * at.year + at.month - 1) % round(step / _MONTH) == 0
     if step > timedelta(days=2):
         return at.weekday() == 0 and at.toordinal() // 7 % (step.days // 7) == 0
     return step < timedelta(days=2) or at.toordinal() % step.days == 0
@@ -251,7 +261,7 @@ def label(at: datetime, step: timedelta, words: dict[str, Any], zone: ZoneInfo) 
     """The words of one moment at the time axis."""
     local = at.astimezone(zone)
     month = words["months"][local.month - 1]
-    if step > timedelta(days=14):
+    if step >= _MONTH:
         return f"{month} {local.year}"
     date = f"{words['days'][local.weekday()]} {local.day} {month}"
     if step >= timedelta(days=1):
