@@ -60,6 +60,8 @@ _VALUE_LIMIT = 600
 _CERTAINTY = ((0.95, "almost_certain"), (0.85, "very_likely"), (0.65, "likely"), (0.0, "possible"))
 _MANY_FINDINGS = 8
 _LABEL_LIMIT = 40
+HIDDEN = "…"
+"""Stands in a signal's facts for a word that must not be shown."""
 _MANY_TERMS = 12
 
 _MANY_DRIVERS = 5
@@ -295,8 +297,13 @@ class _Scene:
             "reveals": self.words.text(f"reveals.{self._category()}"),
             "opened": self.words.moment(self.incident.opened_at, self.zone),
             "source": self._source(),
-            "term": one_line(str(self.facts.get("term", "")), 40),
+            "term": self._topic_word(),
         }
+
+    def _topic_word(self) -> str:
+        """The word of a topic; a name, or what only possible leaks say, is not repeated."""
+        term = one_line(str(self.facts.get("term", "")), 40)
+        return self.words.text("label.hidden_term") if term == HIDDEN else term
 
     def _category(self) -> str:
         try:
@@ -440,7 +447,13 @@ class _Scene:
     def _why_source(self) -> Iterator[tuple[str, str]]:
         if source := self._source():
             yield "source", source
-        if fault := self.facts.get("fault"):
+        expected = _number(self.facts.get("expected"))
+        if self.facts.get("answers") is True and expected is not None:
+            yield (
+                "fault",
+                self.words.text("value.answers", expected=self.words.number(round(expected))),
+            )
+        elif fault := self.facts.get("fault"):
             yield "fault", self.words.name("fault", str(fault))
         if error := self.facts.get("error"):
             yield "error", str(error)

@@ -261,7 +261,7 @@ def check(
     ] = False,
 ) -> None:
     """Validate the configuration: every problem at once, each on its own line."""
-    from monitor.commands.sensitivity import describe  # noqa: PLC0415
+    from monitor.commands.sensitivity import describe, describe_spikes  # noqa: PLC0415
 
     with _explained():
         path, settings = _load(config, secrets=online)
@@ -270,6 +270,8 @@ def check(
             counts = (f"{name} {len(getattr(settings, name))}" for name in tables)
             _say(f"{path}: valid ({', '.join(counts)})")
             _say(describe(settings.classifiers))
+            for line in describe_spikes(settings.brands):
+                _say(line)
             return
         from monitor.app import utc_now  # noqa: PLC0415
         from monitor.commands.checking import check_online  # noqa: PLC0415

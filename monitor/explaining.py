@@ -27,6 +27,7 @@ from alerts.drivers import (
     shape_of,
 )
 from alerts.incidents import CRISIS_SUBJECT
+from alerts.message import HIDDEN
 from alerts.spikes import SpikeVerdict
 from alerts.terms import may_be_shown
 from alerts.topics import TopicVerdict
@@ -45,9 +46,6 @@ LONGEST = timedelta(days=1)
 """No more than this of a spike is looked at."""
 
 TOPIC_WINDOW = timedelta(hours=1)
-
-UNSAID = "…"
-"""In place of a word that would name somebody, or that only possible leaks hold."""
 
 MOSTLY = 0.5
 """From this share of negative posts on a topic is a bad one."""
@@ -220,7 +218,7 @@ class Case:
             occurred_at=verdict.at,
             mention_ids=tuple(ids),
             facts={
-                "term": term if may_be_shown(term, said) else UNSAID,
+                "term": term if may_be_shown(term, said) else HIDDEN,
                 "since": begin.isoformat(),
                 "window_minutes": TOPIC_WINDOW.total_seconds() / 60,
                 "observed": verdict.stories,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
+from alerts.spikes import FALSE_ALARMS
 from classifiers.base import LeakThresholds
 from classifiers.embedded import EmbeddedModel, OperatingPoint
 from monitor.app import leak_thresholds
-from monitor.config import ClassifierOptions
+from monitor.config import BrandOptions, ClassifierOptions
 
 
 def describe(options: ClassifierOptions) -> str:
@@ -23,6 +26,18 @@ def describe(options: ClassifierOptions) -> str:
         f"leaks: thresholds of your own, {_pair(thresholds)}: not measured; "
         f"{options.leak_sensitivity}, {_pair(point.thresholds)}: {_cost(point)}"
     )
+
+
+def describe_spikes(brands: Sequence[BrandOptions]) -> Iterator[str]:
+    """Say what each sensitivity in use was measured to ring for nothing."""
+    for sensitivity in dict.fromkeys(brand.sensitivity for brand in brands):
+        names = ", ".join(brand.name for brand in brands if brand.sensitivity is sensitivity)
+        cost = FALSE_ALARMS[sensitivity]
+        yield (
+            f"spikes: {sensitivity.value} ({names}): rings for nothing {_short(cost.mean)} times a "
+            f"month in the mean, {_short(cost.worst)} where counts waver most (measured on "
+            "simulated quiet series, for each series)"
+        )
 
 
 def _pair(thresholds: LeakThresholds) -> str:

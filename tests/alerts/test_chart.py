@@ -148,3 +148,17 @@ def test_without_a_picture_the_letter_shows_bars():
     _, html = render(spike())
     assert "cid:" not in html
     assert "Laatste 48 uur: ▂▂▂" in html
+
+
+def test_a_word_that_must_not_be_shown_is_described():
+    told = spike(SignalKind.TOPIC_BURST, term="…")
+    assert told.title == "Zonnehoek: plotseling veel mensen over “een woord dat we niet tonen”"
+
+
+def test_a_source_that_answers_and_brings_nothing_is_told_as_such():
+    facts = {"source": "nieuws", "answers": True, "observed": 0, "expected": 52.3}
+    known = [signal(SignalKind.SILENT_SOURCE, facts=facts)]
+    why = dict(message(SignalKind.SILENT_SOURCE, signals=known).why)
+    assert (
+        why["Oorzaak"] == "antwoordt wel, maar brengt niets waar anders 52 berichten zouden staan"
+    )

@@ -508,7 +508,9 @@ def test_check_says_what_the_sensitivity_costs(tmp_path: Path) -> None:
     )
     done = merkwacht("check", folder=tmp_path)
     assert done.returncode == 0
-    line = done.stderr.splitlines()[1]
+    _, line, spikes = done.stderr.splitlines()[:3]
+    assert spikes.startswith("spikes: balanced (")
+    assert "times a month" in spikes
     assert line.startswith("leaks: wide, people are woken from 0.")
     (tmp_path / "config.toml").write_text(
         VALID.read_text() + "\n[classifiers]\nleak_threshold=0.33\n"
