@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from alerts.base import Chart, Severity, Signal, SignalKind
 from alerts.drivers import Shape
-from monitor.explaining import UNSAID
+from alerts.message import HIDDEN
 from monitor.store import Store
 from monitor.store.crowd import BUCKET
 from tests.monitor.crowds import BRAND, MONDAY, Crowd
@@ -128,7 +128,7 @@ def test_a_person_on_many_lips_is_not_named(crowd: Crowd) -> None:
     assert topics
     for signal in crowd.signals():
         assert "fatima" not in json.dumps([signal.key, signal.facts]).casefold()
-    assert topics[0].facts["term"] == UNSAID
+    assert topics[0].facts["term"] == HIDDEN
 
 
 def test_one_post_that_bots_reshare_is_one_voice_until_people_join_in(crowd: Crowd) -> None:
