@@ -2,11 +2,13 @@
 
 from connectors.base import Connector
 from connectors.file import FileConnector
+from connectors.mastodon import MastodonConnector
 from connectors.rss import RssConnector
 from connectors.x import XConnector
 
 CONNECTORS: dict[str, type[Connector]] = {
     "file": FileConnector,
+    "mastodon": MastodonConnector,
     "rss": RssConnector,
     "x": XConnector,
 }

@@ -29,11 +29,31 @@ ONE_POST = {
             "meta": {"newest_id": "2120124309304246272", "result_count": 1},
         }
     ).encode(),
+    "mastodon": json.dumps(
+        [
+            {
+                "id": "115525000000000000",
+                "uri": "https://tootplein.example/users/anna/statuses/1",
+                "created_at": "2026-11-10T11:59:00.000Z",
+                "visibility": "public",
+                "content": "<p>zonnehoek</p>",
+                "account": {"username": "anna", "acct": "anna@tootplein.example"},
+            }
+        ]
+    ).encode(),
     "file": b'{"id": "1", "source": "x", "text": "zonnehoek", '
     b'"published_at": "2026-11-10T12:00:00Z"}\n',
 }
+NOTHING = {"x": b'{"meta": {"result_count": 0}}', "mastodon": b"[]"}
+"""What a source answers that has nothing new."""
 OVER_HTTP: dict[str, Callable[[str], dict[str, Any]]] = {
     "rss": lambda url: {"url": f"{url}/feed", "timeout_seconds": 0.5, "max_bytes": 500_000},
+    "mastodon": lambda url: {
+        "instances": [{"url": url, "access_token": "s3cret"}],
+        "hashtags": ["zonnehoek"],
+        "search": False,
+        "timeout_seconds": 0.5,
+    },
     "x": lambda url: {"base_url": url, "bearer_token": "s3cret", "timeout_seconds": 0.5},
 }
 
@@ -222,9 +242,7 @@ def test_cursors_are_json_and_a_poll_from_the_last_one_repeats_nothing(
     kind: str, server: FaultServer, context: Context, tmp_path: Path
 ) -> None:
     server.answer = lambda request: (
-        Reply(body=b'{"meta": {"result_count": 0}}')
-        if "since_id" in request.query
-        else Reply(body=ONE_POST[kind])
+        Reply(body=NOTHING[kind]) if "since_id" in request.query else Reply(body=ONE_POST[kind])
     )
     path = tmp_path / "mentions.jsonl"
     path.write_bytes(ONE_POST["file"])
