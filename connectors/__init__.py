@@ -2,12 +2,14 @@
 
 from connectors.base import Connector
 from connectors.file import FileConnector
+from connectors.hackernews import HackerNewsConnector
 from connectors.mastodon import MastodonConnector
 from connectors.rss import RssConnector
 from connectors.x import XConnector
 
 CONNECTORS: dict[str, type[Connector]] = {
     "file": FileConnector,
+    "hackernews": HackerNewsConnector,
     "mastodon": MastodonConnector,
     "rss": RssConnector,
     "x": XConnector,

@@ -29,6 +29,8 @@ ONE_POST = {
             "meta": {"newest_id": "2120124309304246272", "result_count": 1},
         }
     ).encode(),
+    "hackernews": b'{"hits": [{"objectID": "46000000", "created_at_i": 1794308400, '
+    b'"comment_text": "zonnehoek"}]}',
     "mastodon": json.dumps(
         [
             {
@@ -55,6 +57,7 @@ OVER_HTTP: dict[str, Callable[[str], dict[str, Any]]] = {
         "timeout_seconds": 0.5,
     },
     "x": lambda url: {"base_url": url, "bearer_token": "s3cret", "timeout_seconds": 0.5},
+    "hackernews": lambda url: {"base_url": url, "timeout_seconds": 0.5, "max_bytes": 500_000},
 }
 
 
