@@ -1,0 +1,156 @@
+"""A small Bluesky on loopback: logs in, renews sessions and searches, by HTTP as it really goes."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
+
+from tests.connectors.conftest import MovedClock
+
+PASSWORD = "abcd-efgh-ijkl-mnop"
+DID = "did:plc:anna22222222222222222222"
+
+
+class SkyServer:
+    """Answers as Bluesky does, or with what is queued in ``next``; keeps what was asked."""
+
+    def __init__(self, clock: MovedClock) -> None:
+        self.clock = clock
+        self.posts: list[dict[str, Any]] = []
+        self.next: dict[str, list[tuple[int, Any, dict[str, str]]]] = {}
+        """Answers for the next calls of a method, instead of what it would say."""
+        self.calls: list[tuple[str, dict[str, str], str | None]] = []
+        """Method, parameters or body, and authorization of each call."""
+        self.sessions = 0
+        self.expired: set[str] = set()
+        self.needs_login = True
+        self.marks = True
+        """Whether marks of pages are accepted."""
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                parts = urlsplit(self.path)
+                self._answer(parts.path, dict(parse_qsl(parts.query)))
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                self._answer(self.path, json.loads(body) if body else {})
+
+            def _answer(self, path: str, asked: dict[str, str]) -> None:
+                method = path.removeprefix("/xrpc/")
+                status, body, headers = server.answer(
+                    method, asked, self.headers.get("authorization")
+                )
+                data = body if isinstance(body, bytes) else json.dumps(body).encode()
+                self.send_response(status)
+                for name, value in {"Content-Type": "application/json", **headers}.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        )
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def say(self, *texts: str, ago: timedelta = timedelta(), **fields: Any) -> list[str]:
+        """Have somebody post; the clock moves a second for each. Gives our ids of the posts."""
+        ids = []
+        for text in texts:
+            key = f"3k{len(self.posts):011d}"
+            written = iso(self.clock() - ago)
+            view = {
+                "uri": f"at://{DID}/app.bsky.feed.post/{key}",
+                "author": {"did": DID, "handle": "anna.bsky.social"},
+                "record": {"text": text, "createdAt": written, **fields.get("record", {})},
+                "indexedAt": iso(self.clock()),
+                **{name: value for name, value in fields.items() if name != "record"},
+            }
+            self.posts.append(view)
+            ids.append(f"{DID}/{key}")
+            self.clock.move(timedelta(seconds=1))
+        return ids
+
+    def called(self, method: str) -> list[dict[str, str]]:
+        return [asked for name, asked, _ in self.calls if name.endswith(method)]
+
+    def answer(
+        self, method: str, asked: dict[str, str], authorization: str | None
+    ) -> tuple[int, Any, dict[str, str]]:
+        self.calls.append((method, asked, authorization))
+        name = method.rsplit(".", 1)[-1]
+        if self.next.get(name):
+            return self.next[name].pop(0)
+        token = (authorization or "").removeprefix("Bearer ")
+        if token in self.expired:
+            return 400, {"error": "ExpiredToken", "message": "Token has expired"}, {}
+        if name == "createSession" and asked["password"] != PASSWORD:
+            return 401, {"error": "AuthenticationRequired", "message": "Invalid password"}, {}
+        if name in {"createSession", "refreshSession"}:
+            return self._session()
+        if self.needs_login and not token:
+            return 401, {"error": "AuthMissing", "message": "Authentication Required"}, {}
+        return self._search(asked)
+
+    def _session(self) -> tuple[int, Any, dict[str, str]]:
+        self.sessions += 1
+        return (
+            200,
+            {"accessJwt": f"access-{self.sessions}", "refreshJwt": f"refresh-{self.sessions}"},
+            {},
+        )
+
+    def _search(self, asked: Mapping[str, str]) -> tuple[int, Any, dict[str, str]]:
+        if "cursor" in asked and not self.marks:
+            return 403, b"<html>forbidden</html>", {}
+        word = asked["q"].strip('"').casefold()
+        since = asked.get("since", "")
+        until = asked.get("until", "9")
+        found = [
+            post
+            for post in self.posts
+            if word in post["record"]["text"].casefold() and since <= sort_time(post) < until
+        ]
+        found.sort(key=sort_time, reverse=True)
+        begin, size = int(asked.get("cursor", "0")), int(asked["limit"])
+        body: dict[str, Any] = {"posts": found[begin : begin + size]}
+        if begin + size < len(found):
+            body["cursor"] = str(begin + size)
+        return 200, body, {}
+
+
+def sort_time(post: Mapping[str, Any]) -> str:
+    return str(min(post["record"]["createdAt"], post["indexedAt"]))
+
+
+def iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
