@@ -1,6 +1,7 @@
 """Where it was said: one class per kind of source, from a source to posts."""
 
 from connectors.base import Connector
+from connectors.bluesky import BlueskyConnector
 from connectors.file import FileConnector
 from connectors.hackernews import HackerNewsConnector
 from connectors.mastodon import MastodonConnector
@@ -8,6 +9,7 @@ from connectors.rss import RssConnector
 from connectors.x import XConnector
 
 CONNECTORS: dict[str, type[Connector]] = {
+    "bluesky": BlueskyConnector,
     "file": FileConnector,
     "hackernews": HackerNewsConnector,
     "mastodon": MastodonConnector,

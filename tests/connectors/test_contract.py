@@ -31,6 +31,18 @@ ONE_POST = {
     ).encode(),
     "hackernews": b'{"hits": [{"objectID": "46000000", "created_at_i": 1794308400, '
     b'"comment_text": "zonnehoek"}]}',
+    "bluesky": json.dumps(
+        {
+            "posts": [
+                {
+                    "uri": "at://did:plc:anna/app.bsky.feed.post/1",
+                    "author": {"did": "did:plc:anna", "handle": "anna.bsky.social"},
+                    "record": {"text": "zonnehoek", "createdAt": "2026-11-10T11:59:00.000Z"},
+                    "indexedAt": "2026-11-10T11:59:00.000Z",
+                }
+            ]
+        }
+    ).encode(),
     "mastodon": json.dumps(
         [
             {
@@ -50,6 +62,11 @@ NOTHING = {"x": b'{"meta": {"result_count": 0}}', "mastodon": b"[]"}
 """What a source answers that has nothing new."""
 OVER_HTTP: dict[str, Callable[[str], dict[str, Any]]] = {
     "rss": lambda url: {"url": f"{url}/feed", "timeout_seconds": 0.5, "max_bytes": 500_000},
+    "bluesky": lambda url: {
+        "base_url": url,
+        "searches": ["zonnehoek"],
+        "timeout_seconds": 0.5,
+    },
     "mastodon": lambda url: {
         "instances": [{"url": url, "access_token": "s3cret"}],
         "hashtags": ["zonnehoek"],
