@@ -3,6 +3,7 @@
 from connectors.base import Connector
 from connectors.bluesky import BlueskyConnector
 from connectors.file import FileConnector
+from connectors.googlealerts import GoogleAlertsConnector
 from connectors.hackernews import HackerNewsConnector
 from connectors.mastodon import MastodonConnector
 from connectors.rss import RssConnector
@@ -11,6 +12,7 @@ from connectors.x import XConnector
 CONNECTORS: dict[str, type[Connector]] = {
     "bluesky": BlueskyConnector,
     "file": FileConnector,
+    "googlealerts": GoogleAlertsConnector,
     "hackernews": HackerNewsConnector,
     "mastodon": MastodonConnector,
     "rss": RssConnector,

@@ -29,6 +29,8 @@ ONE_POST = {
             "meta": {"newest_id": "2120124309304246272", "result_count": 1},
         }
     ).encode(),
+    "googlealerts": b'<feed xmlns="http://www.w3.org/2005/Atom"><entry><title>zonnehoek</title>'
+    b'<link href="https://www.google.com/url?url=https://a.example/"/></entry></feed>',
     "hackernews": b'{"hits": [{"objectID": "46000000", "created_at_i": 1794308400, '
     b'"comment_text": "zonnehoek"}]}',
     "bluesky": json.dumps(
@@ -74,6 +76,11 @@ OVER_HTTP: dict[str, Callable[[str], dict[str, Any]]] = {
         "timeout_seconds": 0.5,
     },
     "x": lambda url: {"base_url": url, "bearer_token": "s3cret", "timeout_seconds": 0.5},
+    "googlealerts": lambda url: {
+        "url": f"{url}/alerts/feeds/1/2",
+        "timeout_seconds": 0.5,
+        "max_bytes": 500_000,
+    },
     "hackernews": lambda url: {"base_url": url, "timeout_seconds": 0.5, "max_bytes": 500_000},
 }
 
