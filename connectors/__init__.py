@@ -6,6 +6,7 @@ from connectors.file import FileConnector
 from connectors.googlealerts import GoogleAlertsConnector
 from connectors.hackernews import HackerNewsConnector
 from connectors.mastodon import MastodonConnector
+from connectors.reddit import RedditConnector
 from connectors.rss import RssConnector
 from connectors.x import XConnector
 
@@ -15,6 +16,7 @@ CONNECTORS: dict[str, type[Connector]] = {
     "googlealerts": GoogleAlertsConnector,
     "hackernews": HackerNewsConnector,
     "mastodon": MastodonConnector,
+    "reddit": RedditConnector,
     "rss": RssConnector,
     "x": XConnector,
 }

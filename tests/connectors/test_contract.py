@@ -29,6 +29,23 @@ ONE_POST = {
             "meta": {"newest_id": "2120124309304246272", "result_count": 1},
         }
     ).encode(),
+    "reddit": json.dumps(
+        {
+            "access_token": "t0ken",
+            "data": {
+                "children": [
+                    {
+                        "kind": "t3",
+                        "data": {
+                            "name": "t3_1abc",
+                            "created_utc": 1_794_308_400.0,
+                            "title": "zonnehoek",
+                        },
+                    }
+                ]
+            },
+        }
+    ).encode(),
     "googlealerts": b'<feed xmlns="http://www.w3.org/2005/Atom"><entry><title>zonnehoek</title>'
     b'<link href="https://www.google.com/url?url=https://a.example/"/></entry></feed>',
     "hackernews": b'{"hits": [{"objectID": "46000000", "created_at_i": 1794308400, '
@@ -76,6 +93,14 @@ OVER_HTTP: dict[str, Callable[[str], dict[str, Any]]] = {
         "timeout_seconds": 0.5,
     },
     "x": lambda url: {"base_url": url, "bearer_token": "s3cret", "timeout_seconds": 0.5},
+    "reddit": lambda url: {
+        "base_url": url,
+        "login_url": f"{url}/api/v1/access_token",
+        "client_id": "app-id",
+        "client_secret": "s3cret",
+        "account": "keeper",
+        "timeout_seconds": 0.5,
+    },
     "googlealerts": lambda url: {
         "url": f"{url}/alerts/feeds/1/2",
         "timeout_seconds": 0.5,
