@@ -47,6 +47,9 @@ from connectors.querysearches import MOST_SEARCHES, searches
 _PAGE = 100
 """Posts that a search gives at once at most."""
 
+_FULL = _PAGE // 2
+"""A page of so many posts may have one after it, though none is announced."""
+
 _MAX_BYTES = 8 * 2**20
 _MOST_REMEMBERED = 500
 _LOGGED_IN_AT = "https://bsky.social"
@@ -298,7 +301,7 @@ class BlueskyConnector:
             newest=max(times, default=None),
             oldest=min(times, default=None),
             token=token,
-            is_last=not items or (token is None and len(items) < _PAGE),
+            is_last=not items or (token is None and len(items) < _FULL),
             headers=fetched.headers,
         )
 

@@ -48,6 +48,9 @@ from connectors.querysearches import hashtags, searches
 _PAGE = 40
 """Posts that a server gives at once at most."""
 
+_FULL = _PAGE // 2
+"""A page of so many posts may have one after it: servers leave out what its asker has blocked."""
+
 _MAX_BYTES = 8 * 2**20
 _MOST_HASHTAGS = 50
 _MOST_REMEMBERED = 500
@@ -370,13 +373,13 @@ def _below(stream: _Stream, oldest: str, count: int, headers: httpx.Headers) -> 
             return oldest if count else None
         # The search cuts ids down to whole seconds: a second is read again, not cut in two.
         second = (int(oldest) >> 16) // 1_000 + 1
-        return str((second * 1_000) << 16) if count >= _PAGE else None
+        return str((second * 1_000) << 16) if count >= _FULL else None
     link = headers.get("link", "")
     if found := _NEXT.search(link):
         # Only the number is taken: where to send the token is not for the answer to say.
         value = parse_qs(urlsplit(found[1]).query).get("max_id", [oldest])[0]
         return value if _ID.fullmatch(value) else oldest
-    return oldest if not link and count >= _PAGE else None
+    return oldest if not link and count >= _FULL else None
 
 
 def _order(ident: str) -> tuple[int, str]:

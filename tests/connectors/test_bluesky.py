@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -299,7 +300,11 @@ def test_a_malformed_identifier_is_no_fault_of_the_searches(sky: SkyServer, poll
 
 def test_a_session_that_stays_stale_is_given_up(sky: SkyServer, poller: Poller) -> None:
     poller.pages()
-    stale = (400, {"error": "ExpiredToken", "message": "Token has expired"}, {})
+    stale: tuple[int, Any, dict[str, str]] = (
+        400,
+        {"error": "ExpiredToken", "message": "Token has expired"},
+        {},
+    )
     sky.next["searchPosts"] = [stale, stale]
     error = poller.fault()
     assert (error.fault, error.permanent) == (SourceFault.UNAUTHORIZED, True)
@@ -484,3 +489,54 @@ def test_password_and_tokens_are_in_no_message_no_log_and_no_cursor(
 def test_options_that_cannot_be_meant_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="BlueskyOptions"):
         BlueskyOptions.model_validate(options)
+
+
+# --- recorded answers -----------------------------------------------------------------------------
+
+
+def recorded(corpora: Path) -> dict[str, Any]:
+    with (corpora / "api" / "bluesky_atproto.jsonl").open(encoding="utf-8") as file:
+        return {record["cassette"]: record["body"] for record in map(json.loads, file)}
+
+
+@pytest.mark.corpora
+def test_a_recorded_post_with_an_image_and_a_quote_becomes_a_post(
+    corpora: Path, sky: SkyServer, poller: Poller
+) -> None:
+    view = recorded(corpora)["thread_view_post_with_embed_media.json"]["thread"]["post"]
+    quoted = view["embed"]["record"]["record"]
+    sky.next["searchPosts"] = [(200, {"posts": [view]}, {})]
+    [post] = poller.posts()
+    assert post.id == "did:plc:kvwvcn5iqfooopmyzvb4qzba/3kaheyt6vpc22"
+    assert (post.author, post.language, post.text) == ("test.marshal.dev", "en", "")
+    assert post.published_at == datetime(2023, 9, 28, 12, 49, 36, 735_000, tzinfo=UTC)
+    assert quoted["value"]["text"] not in (post.text or "-")
+    view["record"]["embed"]["media"]["images"][0]["alt"] = "een bon"
+    poller.cursor = None
+    sky.next["searchPosts"] = [(200, {"posts": [view]}, {})]
+    assert poller.posts()[0].text == "een bon"
+
+
+@pytest.mark.corpora
+def test_recorded_records_are_read_whatever_else_they_hold(
+    corpora: Path, sky: SkyServer, poller: Poller
+) -> None:
+    rows = recorded(corpora)
+    assert len(rows) == 10
+    views = [
+        {
+            "uri": body["uri"].replace("3k2yinh52ne2x", f"3k2yinh52ne{number}"),
+            "author": {"did": DID, "handle": rows["did_doc.json"]["handle"]},
+            "record": body["value"],
+            "indexedAt": "2024-02-22T19:58:14.000Z",
+        }
+        for number, (name, body) in enumerate(sorted(rows.items()))
+        if name.endswith("_record.json")
+    ]
+    sky.next["searchPosts"] = [(200, {"posts": views}, {})]
+    posts = poller.posts()
+    assert sorted(post.text for post in posts) == ["foo", "new text114", "regress test"]
+    # Likes and feeds are no posts.
+    assert len(poller.rejects) == len(views) - len(posts)
+    [zoned] = [post for post in posts if post.text == "new text114"]
+    assert zoned.published_at == datetime(2024, 2, 22, 19, 58, 13, 903_293, tzinfo=UTC)

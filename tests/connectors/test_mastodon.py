@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from hypothesis import given, settings
@@ -558,3 +560,86 @@ def test_a_token_that_cannot_be_one_is_refused_without_being_shown(token: str) -
 def test_options_that_cannot_be_meant_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"instances|hashtags"):
         MastodonOptions.model_validate(options)
+
+
+# --- recorded answers -----------------------------------------------------------------------------
+
+
+def recorded(corpora: Path) -> list[dict[str, Any]]:
+    with (corpora / "api" / "mastodon_cassettes.jsonl").open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def statuses_in(value: Any) -> Iterator[dict[str, Any]]:
+    """Every status anywhere in a recorded answer."""
+    if isinstance(value, dict):
+        if {"content", "visibility", "account"} <= value.keys():
+            yield value
+        for inner in value.values():
+            yield from statuses_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from statuses_in(inner)
+
+
+def at(context: Context, moment: datetime) -> Context:
+    return replace(context, now=lambda: moment)
+
+
+@pytest.mark.corpora
+def test_a_recorded_hashtag_is_read_to_its_end_by_the_servers_own_links(
+    corpora: Path, server: FaultServer, context: Context
+) -> None:
+    pages = {
+        dict(parse_qsl(urlsplit(record["uri"]).query)).get("max_id"): record
+        for record in recorded(corpora)
+        if "/timelines/tag/fgizts" in record["uri"] and "min_id" not in record["uri"]
+    }
+    assert len(pages) == 4
+
+    def answer(request: Request) -> Reply:
+        record = pages[request.query.get("max_id")]
+        return Reply(record["status"], json.dumps(record["body"]).encode(), record["headers"])
+
+    server.answer = answer
+    then = at(context, datetime(2026, 8, 1, 14, 0, tzinfo=UTC))
+    poller = Poller(server, then, hashtags=["fgiztsshwiaqqiztpmmjbtvmescsculuvmgjgopwoeidbcrixp"])
+    read = poller.pages()
+    assert [len(page.posts) for page in read] == [
+        sum(status["visibility"] == "public" for status in record["body"])
+        for record in pages.values()
+    ]
+    assert not poller.rejects
+    newest = max(int(status["id"]) for record in pages.values() for status in record["body"])
+    assert poller.cursor is not None
+    [state] = poller.cursor["streams"].values()
+    assert (state["since"], state["below"]) == (str(newest), None)
+
+
+@pytest.mark.corpora
+def test_every_recorded_status_becomes_the_post_that_it_is(
+    corpora: Path, server: FaultServer, context: Context
+) -> None:
+    found = [status for record in recorded(corpora) for status in statuses_in(record["body"])]
+    assert len(found) == 179
+    open_ones = [status for status in found if status["visibility"] == "public"]
+    poller = Poller(server, context, hashtags=["x"])
+    server.answer = reply([])
+    poller.pages()
+    assert poller.cursor is not None
+    # As if it had been read before, so that nothing is too old.
+    [key] = poller.cursor["streams"]
+    state = poller.cursor["streams"][key] | {"since": "1"}
+    posts: dict[str, Post] = {}
+    for begin in range(0, len(found), 39):
+        server.answer = reply(found[begin : begin + 39])
+        poller.cursor = {"streams": {key: state}, "seen": []}
+        posts |= {post.id: post for post in poller.posts()}
+    assert not poller.rejects
+    assert len(posts) == len({status["uri"] for status in open_ones})
+    texts = "\n".join(post.text for post in posts.values())
+    assert "<" not in texts.replace("<3", "")
+    assert all("@" in (post.author or "") for post in posts.values())
+    assert {post.language for post in posts.values()} >= {"en"}
+    assert all("/@" not in f"{post.id} {post.url}" for post in posts.values())
+    assert all(post.published_at.year in range(2016, 2027) for post in posts.values())
