@@ -56,6 +56,8 @@ class Post:
     language: str | None = None
     """As the source claims it (BCP 47, lower case), or None."""
     engagement: Engagement = field(default_factory=Engagement)
+    edited_at: datetime | None = None
+    """When its author last changed it, aware, UTC; None: never, or the source does not say."""
 
 
 @dataclass(frozen=True, slots=True)

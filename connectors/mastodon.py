@@ -500,6 +500,7 @@ def _post(item: Mapping[str, Any], instance: InstanceOptions, now: datetime) -> 
             + (_count(status.get("quotes_count")) or 0),
             replies=_count(status.get("replies_count")) or 0,
         ),
+        edited_at=None if status.get("edited_at") is None else _moment(status["edited_at"]),
     )
 
 
@@ -596,4 +597,5 @@ class _Progress:
 
 
 def _mark(post: Post) -> str:
-    return hashlib.blake2b(post.id.encode(), digest_size=8).hexdigest()
+    """A mark of this version of a post: what was edited since counts as new."""
+    return hashlib.blake2b(f"{post.id} {post.edited_at}".encode(), digest_size=8).hexdigest()

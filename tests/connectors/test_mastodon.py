@@ -331,6 +331,21 @@ def test_a_post_that_the_server_received_late_is_read(
     assert poller.ids() == []
 
 
+def test_an_edit_of_a_post_that_is_looked_at_again_comes_with_its_time(
+    mastodon: MastodonLike, poller: Poller
+) -> None:
+    [ident] = mastodon.say("#zonnehoek is vies")
+    assert poller.posts()[0].edited_at is None
+    mastodon.statuses[0] |= {
+        "content": "<p>#zonnehoek is schoon</p>",
+        "edited_at": "2026-11-10T12:00:00.500Z",
+    }
+    [post] = poller.posts()
+    assert (post.id, post.text) == (ident, "#zonnehoek is schoon")
+    assert post.edited_at == datetime(2026, 11, 10, 12, 0, 0, 500_000, tzinfo=UTC)
+    assert poller.ids() == []
+
+
 def test_the_first_poll_looks_back_as_far_as_configured(
     mastodon: MastodonLike, server: FaultServer, context: Context
 ) -> None:
