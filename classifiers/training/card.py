@@ -105,7 +105,7 @@ on the CPU, without a network.
 
 ## Outputs
 Logits; divide by the temperature, add the bias, then softmax (`leak`: sigmoid). Both were found on
-development posts. The bias of `threat` holds it back until at most {threats} of 1,000 posts without a
+development posts. The bias of `threat` holds it back until at most {threats} of 1,000 real posts without a
 threat are called one; the others give the best mean recall of the three moods, and the best F1 of
 abuse against none.
 

@@ -34,7 +34,7 @@ _Floats = npt.NDArray[np.float64]
 _THREAT = len(ABUSES) - 1
 _TV_POSTS = 5000
 THREATS_PER_THOUSAND: Final = 3.0
-"""How many of 1,000 development posts without a threat may be called one."""
+"""How many of 1,000 real development posts without a threat may be called one."""
 _BIASES: Final = np.arange(-1.2, 1.21, 0.1)
 _NEARLY: Final = 0.002
 LEAKS: Final = "leaks"
