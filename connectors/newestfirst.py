@@ -156,7 +156,9 @@ class _Progress:
         overlap = int(pace.overlap.total_seconds())
         start = int((now - pace.backfill).timestamp())
         state = self.states.setdefault(_key(search), _State(start))
-        todo = [state.head(overlap), *state.gaps]
+        head = state.head(overlap)
+        todo = [head, *state.gaps]
+        latecomers: Span | None = None
         for _ in range(pace.calls):
             span = todo.pop(0)
             answer = ask(search, span)
@@ -168,11 +170,14 @@ class _Progress:
             rejects = self._unheard(answer)
             if not _is_read(span, answer, anything_new=bool(fresh)):
                 if answer.token is not None:
-                    todo.insert(0, replace(span, token=answer.token))
+                    rest = replace(span, token=answer.token)
+                    todo.insert(0, rest)
+                    latecomers = rest if _has_reached_known(span, answer) else None
                 elif answer.cut_short:
                     rejects.append(_lost(search, span, answer))
-            state.gaps = _few(todo)
-            self._forget(overlap)
+            # Looking for latecomers is worth this poll's calls, but is no debt of later ones.
+            state.gaps = _few([_owed(one) for one in todo if one is not latecomers])
+            self._forget(overlap, head.since)
             yield Page(fresh, self.cursor(), rejects, answer.pause)
             if not todo:
                 return
@@ -197,10 +202,10 @@ class _Progress:
                 self.seen[ident] = answer.newest or 0
         return unheard
 
-    def _forget(self, overlap: int) -> None:
-        """Keep what the next poll can meet again: the stretch that it reads again."""
+    def _forget(self, overlap: int, since: int) -> None:
+        """Keep what this poll, which goes back to ``since``, and the next can meet again."""
         reached = [state.newest for state in self.states.values() if state.newest is not None]
-        horizon = min(reached, default=0) - overlap
+        horizon = min(min(reached, default=0) - overlap, since)
         kept = sorted(self.seen.items(), key=lambda one: one[1])[-_MOST_REMEMBERED:]
         self.seen = {ident: moment for ident, moment in kept if moment >= horizon}
 
@@ -212,8 +217,16 @@ def _is_read(span: Span, answer: Answer, *, anything_new: bool) -> bool:
     if answer.oldest < span.since:
         return True
     # In the stretch that is read again, a page without news ends the search for latecomers.
-    reached = span.known is not None and answer.oldest <= span.known
-    return reached and (not anything_new or answer.token is None)
+    return _has_reached_known(span, answer) and (not anything_new or answer.token is None)
+
+
+def _has_reached_known(span: Span, answer: Answer) -> bool:
+    return span.known is not None and answer.oldest is not None and answer.oldest <= span.known
+
+
+def _owed(span: Span) -> Span:
+    """Give what later polls must read of ``span``: down to what is known, and no further."""
+    return span if span.known is None else replace(span, since=max(span.since, span.known))
 
 
 def _few(gaps: Sequence[Span]) -> list[Span]:
