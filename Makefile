@@ -25,7 +25,7 @@ demo: $(VENV)/.installed ## replay a week of an invented brand through the real 
 	@$(BIN)/merkwacht demo $(ARGS)
 
 test: $(VENV)/.installed-dev ## run the whole suite (ARGS are passed to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 check: lint types test ## everything that must be green before a change lands
 
