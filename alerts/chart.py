@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from io import BytesIO
 from threading import Lock
@@ -165,15 +165,14 @@ def _ticks(axes: Axes, chart: Chart, catalogue: Words, zone: ZoneInfo) -> None:
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - lazy
 
     places, labels = [], []
-    for place in range(len(chart.observed) + 1):
-        local = (chart.start + place * chart.step).astimezone(zone)
-        before = (chart.start + (place - 1) * chart.step).astimezone(zone)
-        if local.hour % 6 or (place and local.hour == before.hour):
-            continue
-        if place == 0 and local.minute:
-            continue
-        places.append(place)
-        labels.append(_tick(local, catalogue))
+    quarter = timedelta(minutes=15)  # the finest that a time zone is off by
+    at = chart.start + (datetime.min.replace(tzinfo=UTC) - chart.start) % quarter
+    while at <= chart.start + len(chart.observed) * chart.step:
+        local = at.astimezone(zone)
+        if local.hour % 6 == 0 and local.minute == 0:
+            places.append((at - chart.start) / chart.step)
+            labels.append(_tick(local, catalogue))
+        at += quarter
     axes.set_xticks(places, labels)
     axes.tick_params(length=3, color=_LINE, labelcolor=_SOFT, labelsize=8)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))

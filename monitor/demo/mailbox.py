@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import html
 import re
 import unicodedata
@@ -235,13 +236,24 @@ def _decode(part: bytes | str, charset: str | None) -> str:
 
 
 def _bodies(message: Message) -> tuple[str, str | None]:
-    """The first plain-text part and the first HTML part."""
+    """The first plain-text part and the first HTML part, its pictures within it."""
     found: dict[str, str] = {}
+    pictures: dict[str, bytes] = {}
     for part in message.walk():
         payload = part.get_payload(decode=True)
-        if isinstance(payload, bytes) and part.get_content_type() not in found:
+        if not isinstance(payload, bytes):
+            continue
+        if part.get_content_type() == "image/png":
+            pictures[header_text(part, "Content-ID").strip("<>")] = payload
+        elif part.get_content_type() not in found:
             found[part.get_content_type()] = _decode(payload, part.get_content_charset("utf-8"))
-    return found.get("text/plain", ""), found.get("text/html")
+    markup = found.get("text/html")
+    for name, picture in pictures.items():
+        data = base64.b64encode(picture).decode()
+        markup = markup and markup.replace(
+            f'src="cid:{name}"', f'src="data:image/png;base64,{data}"'
+        )
+    return found.get("text/plain", ""), markup
 
 
 def _preview(text: str) -> str:

@@ -101,6 +101,19 @@ def test_any_subject_is_kept_under_a_plain_name(
     assert (mailbox.folder / f"{mail.name}.eml").exists()
 
 
+def test_a_picture_within_a_mail_is_shown_in_its_page(tmp_path: Path) -> None:
+    mail = made_mail()
+    page = mail.get_body(("html",))
+    assert isinstance(page, EmailMessage)
+    page.set_content('<body><img src="cid:chart.1@here" alt=""></body>', subtype="html")
+    page.add_related(b"\x89PNG", "image", "png", cid="<chart.1@here>")
+    with Mailbox(tmp_path / "mails") as mailbox:
+        kept = mailbox.keep(mail.as_bytes())
+    shown = (tmp_path / "mails" / f"{kept.name}.html").read_text(encoding="utf-8")
+    assert 'src="data:image/png;base64,iVBORw=="' in shown
+    assert "cid:" not in shown
+
+
 def test_a_folder_that_cannot_be_written_is_a_try_again_later(tmp_path: Path) -> None:
     with Mailbox(tmp_path / "mails") as mailbox:
         # A folder in the way of the file: refused for root too, unlike a missing permission.
