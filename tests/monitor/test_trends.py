@@ -24,9 +24,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]:
     crowd = Crowd(tmp_path_factory.mktemp("trends"))
     crowd.days(4, {"x": 3})
     # Half an hour before midnight in Amsterdam, and half an hour after it.
-    crowd.say_all(
-        {"text": "acme kassa", "at": FRIDAY - timedelta(minutes=90)} for _ in "abc"
-    )
+    crowd.say_all({"text": "acme kassa", "at": FRIDAY - timedelta(minutes=90)} for _ in "abc")
     crowd.say_all(
         {"text": f"acme hummus {word}", "at": FRIDAY - timedelta(minutes=30)}
         for word in ("kassa", "brood", "kaas", "fruit", "tas")
