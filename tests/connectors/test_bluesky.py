@@ -12,15 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.base import ConnectorError, Context, Cursor, Page, Post, SourceFault
+from connectors.base import Context, SourceFault
 from connectors.bluesky import BlueskyConnector, BlueskyOptions
 from connectors.http import guarded_client
 from connectors.query import Query
 from tests.connectors.conftest import MovedClock
+from tests.connectors.polling import Polling
 from tests.connectors.skyserver import DID, PASSWORD, SkyServer
 
 
-class Poller:
+class Poller(Polling):
     """Polls as the daemon does, keeping the cursor of the last page as JSON."""
 
     def __init__(self, sky: SkyServer, context: Context, **options: Any) -> None:
@@ -28,35 +29,11 @@ class Poller:
         options = {"identifier": "watch.bsky.social", "app_password": PASSWORD} | options
         self.options = BlueskyOptions(base_url=sky.url, **options)
         self.connector = BlueskyConnector(self.options, context)
-        self.cursor: Cursor | None = None
-        self.rejects: list[str] = []
+        super().__init__(lambda: self.connector)
 
     def restart(self) -> None:
         self.connector.close()
         self.connector = BlueskyConnector(self.options, self.context)
-
-    def pages(self, *, die_after: int | None = None) -> list[Page]:
-        """Poll; perhaps die before page number ``die_after`` is stored, then start anew."""
-        pages: list[Page] = []
-        for page in self.connector.fetch(self.cursor):
-            if len(pages) == die_after:
-                self.restart()
-                break
-            self.cursor = json.loads(json.dumps(page.cursor))
-            self.rejects += [reject.reason for reject in page.rejects]
-            pages.append(page)
-        return pages
-
-    def posts(self) -> list[Post]:
-        return [post for page in self.pages() for post in page.posts]
-
-    def ids(self) -> list[str]:
-        return [post.id for post in self.posts()]
-
-    def fault(self) -> ConnectorError:
-        with pytest.raises(ConnectorError) as caught:
-            self.pages()
-        return caught.value
 
 
 @pytest.fixture

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from connectors.base import ConnectorError, Context, Cursor, Page, Post, SourceFault
+from connectors.base import ConnectorError, Context, SourceFault
 from connectors.hackernews import HackerNewsConnector, HackerNewsOptions
 from connectors.query import Query
 from tests.connectors.conftest import MovedClock
 from tests.connectors.faultserver import FaultServer, Reply, Request
+from tests.connectors.polling import Polling
 
 
 class AlgoliaLike:
@@ -66,37 +67,14 @@ def answer(body: Any, status: int = 200, **headers: str) -> Reply:
     return Reply(status, json.dumps(body).encode(), {"Content-Type": "application/json", **told})
 
 
-class Poller:
+class Poller(Polling):
     """Polls as the daemon does, keeping the cursor of the last page as JSON."""
 
     def __init__(self, server: FaultServer, context: Context, **options: Any) -> None:
         self.server = server
         self.context = context
         self.options = HackerNewsOptions(base_url=f"{server.url}/api/v1", **options)
-        self.cursor: Cursor | None = None
-        self.rejects: list[str] = []
-
-    def pages(self, *, die_after: int | None = None) -> list[Page]:
-        """Poll; perhaps die before page number ``die_after`` is stored. Always a new process."""
-        pages: list[Page] = []
-        for page in HackerNewsConnector(self.options, self.context).fetch(self.cursor):
-            if len(pages) == die_after:
-                break
-            self.cursor = json.loads(json.dumps(page.cursor))
-            self.rejects += [reject.reason for reject in page.rejects]
-            pages.append(page)
-        return pages
-
-    def posts(self) -> list[Post]:
-        return [post for page in self.pages() for post in page.posts]
-
-    def ids(self) -> list[str]:
-        return [post.id for post in self.posts()]
-
-    def fault(self) -> ConnectorError:
-        with pytest.raises(ConnectorError) as caught:
-            self.pages()
-        return caught.value
+        super().__init__(lambda: HackerNewsConnector(self.options, self.context))
 
     def asked(self) -> list[str]:
         return [request.query.get("query", "") for request in self.server.requests]

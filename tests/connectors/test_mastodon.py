@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.base import ConnectorError, Context, Cursor, Page, Post, SourceFault
+from connectors.base import ConnectorError, Context, Post, SourceFault
 from connectors.http import guarded_client
 from connectors.mastodon import MastodonConnector, MastodonOptions
 from connectors.query import Query
 from tests.connectors.conftest import MovedClock
 from tests.connectors.faultserver import FaultServer, Reply, Request
+from tests.connectors.polling import Polling
 
 TOKEN = "zAbCdEfGhIjKlMnOpQrStUvWxYz-secret"
 TAG = "/api/v1/timelines/tag/"
@@ -96,7 +97,7 @@ def reply(body: Any, status: int = 200, /, **headers: str) -> Reply:
     return Reply(status, json.dumps(body).encode(), {"Content-Type": "application/json", **told})
 
 
-class Poller:
+class Poller(Polling):
     """Polls as the daemon does, keeping the cursor of the last page as JSON."""
 
     def __init__(self, server: FaultServer, context: Context, **options: Any) -> None:
@@ -104,30 +105,7 @@ class Poller:
         self.context = context
         options.setdefault("instances", [server.url])
         self.options = MastodonOptions.model_validate(options)
-        self.cursor: Cursor | None = None
-        self.rejects: list[str] = []
-
-    def pages(self, *, die_after: int | None = None) -> list[Page]:
-        """Poll; perhaps die before page number ``die_after`` is stored. Always a new process."""
-        pages: list[Page] = []
-        for page in MastodonConnector(self.options, self.context).fetch(self.cursor):
-            if len(pages) == die_after:
-                break
-            self.cursor = json.loads(json.dumps(page.cursor))
-            self.rejects += [reject.reason for reject in page.rejects]
-            pages.append(page)
-        return pages
-
-    def posts(self) -> list[Post]:
-        return [post for page in self.pages() for post in page.posts]
-
-    def ids(self) -> list[str]:
-        return [post.id for post in self.posts()]
-
-    def fault(self) -> ConnectorError:
-        with pytest.raises(ConnectorError) as caught:
-            self.pages()
-        return caught.value
+        super().__init__(lambda: MastodonConnector(self.options, self.context))
 
     def paths(self) -> list[str]:
         return [request.path for request in self.server.requests]

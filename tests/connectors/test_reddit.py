@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from connectors.base import ConnectorError, Context, Cursor, Page, Post, SourceFault
+from connectors.base import Context, SourceFault
 from connectors.query import Query
 from connectors.reddit import RedditConnector, RedditOptions
 from tests.connectors.conftest import MovedClock
 from tests.connectors.faultserver import FaultServer, Reply, Request
+from tests.connectors.polling import Polling
 
 SECRET = "app-s3cret"
 LOGIN = "/api/v1/access_token"
@@ -88,7 +89,7 @@ def behind_login(answer: Reply) -> Callable[[Request], Reply]:
     return lambda request: login if request.path == LOGIN else answer
 
 
-class Poller:
+class Poller(Polling):
     """Polls as the daemon does, keeping the cursor of the last page as JSON."""
 
     def __init__(self, server: FaultServer, context: Context, **options: Any) -> None:
@@ -101,35 +102,12 @@ class Poller:
             "base_url": server.url,
             "login_url": server.url + LOGIN,
         }
-        self.cursor: Cursor | None = None
-        self.rejects: list[str] = []
+        super().__init__(lambda: self.connector)
         self.connector = self.made(**options)
 
     def made(self, **options: Any) -> RedditConnector:
         self.connector = RedditConnector(RedditOptions(**self.fixed, **options), self.context)
         return self.connector
-
-    def pages(self, *, die_after: int | None = None) -> list[Page]:
-        """Poll; perhaps die before page number ``die_after`` is stored."""
-        pages: list[Page] = []
-        for page in self.connector.fetch(self.cursor):
-            if len(pages) == die_after:
-                break
-            self.cursor = json.loads(json.dumps(page.cursor))
-            self.rejects += [reject.reason for reject in page.rejects]
-            pages.append(page)
-        return pages
-
-    def posts(self) -> list[Post]:
-        return [post for page in self.pages() for post in page.posts]
-
-    def ids(self) -> list[str]:
-        return [post.id for post in self.posts()]
-
-    def fault(self) -> ConnectorError:
-        with pytest.raises(ConnectorError) as caught:
-            self.pages()
-        return caught.value
 
     def asked(self) -> list[Request]:
         return [request for request in self.server.requests if request.path != LOGIN]

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.base import ConnectorError, Context, Cursor, Page, Post, SourceFault
+from connectors.base import ConnectorError, Context, SourceFault
 from connectors.http import guarded_client
 from connectors.query import Query
 from connectors.x import XConnector, XOptions
 from tests.connectors.conftest import MovedClock
 from tests.connectors.faultserver import FaultServer, Reply, Request
+from tests.connectors.polling import Polling
 
 TOKEN = "AAAAAAAAAAAAAAAAAAAAAsecret"
 EPOCH = datetime(2010, 11, 4, 1, 42, 54, 657_000, tzinfo=UTC)
@@ -94,37 +95,14 @@ def problem(status: int, title: str, detail: str, **headers: str) -> Reply:
     return reply({"title": title, "detail": detail, "status": status}, status, **headers)
 
 
-class Poller:
+class Poller(Polling):
     """Polls as the daemon does, keeping the cursor of the last page as JSON."""
 
     def __init__(self, server: FaultServer, context: Context, **options: Any) -> None:
         self.server = server
         self.context = context
         self.options = XOptions(bearer_token=TOKEN, base_url=server.url, **options)
-        self.cursor: Cursor | None = None
-        self.rejects: list[str] = []
-
-    def pages(self, *, die_after: int | None = None) -> list[Page]:
-        """Poll; perhaps die before page number ``die_after`` is stored. Always a new process."""
-        pages: list[Page] = []
-        for page in XConnector(self.options, self.context).fetch(self.cursor):
-            if len(pages) == die_after:
-                break
-            self.cursor = json.loads(json.dumps(page.cursor))
-            self.rejects += [reject.reason for reject in page.rejects]
-            pages.append(page)
-        return pages
-
-    def posts(self) -> list[Post]:
-        return [post for page in self.pages() for post in page.posts]
-
-    def ids(self) -> list[str]:
-        return [post.id for post in self.posts()]
-
-    def fault(self) -> ConnectorError:
-        with pytest.raises(ConnectorError) as caught:
-            self.pages()
-        return caught.value
+        super().__init__(lambda: XConnector(self.options, self.context))
 
     def asked(self) -> list[Mapping[str, str]]:
         return [request.query for request in self.server.requests]
