@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Literal
 
@@ -31,6 +31,7 @@ from connectors.base import (
     Reject,
     SourceFault,
 )
+from connectors.descent import Descent, Progress
 from connectors.http import (
     Fetched,
     bounded_wish,
@@ -51,7 +52,6 @@ _FULL = _PAGE // 2
 """A page of so many posts may have one after it, though none is announced."""
 
 _MAX_BYTES = 8 * 2**20
-_MOST_REMEMBERED = 500
 _LOGGED_IN_AT = "https://bsky.social"
 _OPEN_TO_STRANGERS = "https://api.bsky.app"
 _SEARCH = "app.bsky.feed.searchPosts"
@@ -126,20 +126,6 @@ class _Session:
     refresh: str = field(repr=False)
 
 
-@dataclass(slots=True)
-class _State:
-    """How far one search was read: what is older than ``since`` is done. Times are ISO 8601.
-
-    A descent that is under way began at ``top`` and goes on before ``below``. ``start`` bounds the
-    first one.
-    """
-
-    start: str
-    since: str | None = None
-    top: str | None = None
-    below: str | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class _Answer:
     """One page of a search in our terms."""
@@ -173,7 +159,7 @@ class BlueskyConnector:
 
         A search that Bluesky refuses does not hold up the others; it is reported at the end.
         """
-        progress = _Progress.read(cursor)
+        progress = Progress.read(cursor)
         texts = self._searches()
         progress.keep_only({_key(text) for text in texts})
         refused: ConnectorError | None = None
@@ -223,9 +209,9 @@ class BlueskyConnector:
 
     # --- one search ---
 
-    def _poll(self, text: str, progress: _Progress) -> Iterator[Page]:
+    def _poll(self, text: str, progress: Progress) -> Iterator[Page]:
         back = timedelta(hours=self._options.backfill_hours)
-        state = progress.state(_key(text), self._context.now() - back)
+        state = progress.descent(_key(text), _iso(self._context.now() - back))
         token: str | None = None
         begun = state.below
         for _ in range(self._options.max_pages):
@@ -247,7 +233,7 @@ class BlueskyConnector:
             if arrived or pause is not None:
                 return
 
-    def _ask(self, text: str, state: _State, begun: str | None, token: str | None) -> _Answer:
+    def _ask(self, text: str, state: Descent, begun: str | None, token: str | None) -> _Answer:
         """Fetch the next page: by the mark of the last one where there is one, else by time.
 
         A mark belongs to the bounds with which this poll began. Where Bluesky no longer accepts it,
@@ -261,7 +247,7 @@ class BlueskyConnector:
                     raise
         return self._read(self._get(self._params(text, state, state.below)))
 
-    def _params(self, text: str, state: _State, until: str | None) -> dict[str, str]:
+    def _params(self, text: str, state: Descent, until: str | None) -> dict[str, str]:
         overlap = timedelta(minutes=self._options.overlap_minutes)
         since = state.start
         if state.since is not None:
@@ -473,7 +459,7 @@ def _handle(name: str) -> list[str]:
     return [*wide, f'"{full}"', *([f"from:{full}"] if _HANDLE.fullmatch(full) else [])]
 
 
-def _lower(answer: _Answer, state: _State) -> str | None:
+def _lower(answer: _Answer, state: Descent) -> str | None:
     """Before which moment the descent goes on, if that is before where it was.
 
     Whole seconds, since servers may cut moments down to them: a second is read again, not cut in
@@ -608,44 +594,6 @@ def _sorted_at(item: Mapping[str, Any]) -> datetime:
 
 def _count(value: Any) -> int:
     return value if isinstance(value, int) and 0 <= value < 2**53 else 0
-
-
-# --- the cursor -----------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Progress:
-    """The whole cursor: a state for each search, and marks of the posts delivered last."""
-
-    states: dict[str, _State]
-    seen: dict[str, None] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, cursor: Cursor | None) -> _Progress:
-        cursor = cursor or {}
-        states = {key: _State(**state) for key, state in cursor.get("searches", {}).items()}
-        return cls(states, dict.fromkeys(cursor.get("seen", ())))
-
-    def keep_only(self, keys: set[str]) -> None:
-        """Forget searches that the configuration no longer holds."""
-        self.states = {key: state for key, state in self.states.items() if key in keys}
-
-    def state(self, key: str, start: datetime) -> _State:
-        return self.states.setdefault(key, _State(start=_iso(start)))
-
-    def unseen(self, posts: Sequence[Post]) -> list[Post]:
-        return [post for post in posts if _key(post.id) not in self.seen]
-
-    def remember(self, posts: Sequence[Post]) -> None:
-        self.seen.update(dict.fromkeys(_key(post.id) for post in posts))
-        for mark in list(self.seen)[:-_MOST_REMEMBERED]:
-            del self.seen[mark]
-
-    def cursor(self) -> Cursor:
-        return {
-            "searches": {key: asdict(state) for key, state in self.states.items()},
-            "seen": list(self.seen),
-        }
 
 
 def _key(text: str) -> str:

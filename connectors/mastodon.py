@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qs, quote, urlsplit
@@ -33,6 +33,7 @@ from connectors.base import (
     Reject,
     SourceFault,
 )
+from connectors.descent import Descent, Progress
 from connectors.http import (
     Fetched,
     bounded_wish,
@@ -42,6 +43,7 @@ from connectors.http import (
     status_error,
 )
 from connectors.options import Options as BaseOptions
+from connectors.options import is_one_word
 from connectors.plaintext import clean, from_html, language_tag, one_line, web_url
 from connectors.querysearches import hashtags, searches
 
@@ -53,7 +55,6 @@ _FULL = _PAGE // 2
 
 _MAX_BYTES = 8 * 2**20
 _MOST_HASHTAGS = 50
-_MOST_REMEMBERED = 500
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _DIGITS = re.compile(r"[0-9]{15,20}")
 """An id that holds its time: milliseconds since 1970, then 16 bits."""
@@ -80,8 +81,7 @@ class InstanceOptions(BaseOptions):
     @field_validator("access_token")
     @classmethod
     def _is_one_word(cls, token: SecretStr | None) -> SecretStr | None:
-        value = "x" if token is None else token.get_secret_value()
-        if not value or not value.isascii() or not value.isprintable() or " " in value:
+        if token is not None and not is_one_word(token.get_secret_value()):
             raise ValueError("an access token is one word of plain characters; copy it again")
         return token
 
@@ -134,20 +134,6 @@ class _Stream:
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-@dataclass(slots=True)
-class _State:
-    """How far one stream was read: ``since`` and below are done.
-
-    A descent that is under way began at ``top`` and goes on below ``below``. ``start`` (ISO 8601)
-    bounds the first one.
-    """
-
-    start: str
-    since: str | None = None
-    top: str | None = None
-    below: str | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class _Answer:
     """One page of a stream in our terms."""
@@ -178,7 +164,7 @@ class MastodonConnector:
 
         A server that fails does not hold up the others; it is reported at the end.
         """
-        progress = _Progress.read(cursor)
+        progress = Progress.read(cursor)
         streams = self._streams()
         progress.keep_only({stream.key for group in streams for stream in group})
         failures: list[ConnectorError] = []
@@ -246,9 +232,11 @@ class MastodonConnector:
 
     # --- one stream ---
 
-    def _poll(self, stream: _Stream, progress: _Progress) -> Iterator[Page]:
+    def _poll(self, stream: _Stream, progress: Progress) -> Iterator[Page]:
         back = timedelta(hours=self._options.backfill_hours)
-        state = progress.state(stream.key, self._context.now() - back)
+        state = progress.descent(
+            stream.key, (self._context.now() - back).astimezone(UTC).isoformat()
+        )
         for _ in range(self._options.max_pages):
             answer = self._ask(stream, state)
             posts = progress.unseen(answer.posts)
@@ -269,14 +257,14 @@ class MastodonConnector:
             if state.below is None or pause is not None:
                 return
 
-    def _onward(self, answer: _Answer, state: _State) -> str | None:
+    def _onward(self, answer: _Answer, state: Descent) -> str | None:
         """Where the descent goes on, if that is below where it was: a server may go in circles."""
         for below in (answer.below, answer.oldest if answer.below else None):
             if below is not None and (state.below is None or _order(below) < _order(state.below)):
                 return below
         return None
 
-    def _ask(self, stream: _Stream, state: _State) -> _Answer:
+    def _ask(self, stream: _Stream, state: Descent) -> _Answer:
         fetched = self._get(stream, self._params(stream, state))
         try:
             body = json.loads(fetched.body)
@@ -288,7 +276,7 @@ class MastodonConnector:
             raise _bad_response(fetched, "holds no list of posts")
         return self._read(stream, body, fetched.headers)
 
-    def _params(self, stream: _Stream, state: _State) -> dict[str, str]:
+    def _params(self, stream: _Stream, state: Descent) -> dict[str, str]:
         params = {"limit": str(_PAGE)}
         floor = None if state.since is None else self._floor(state.since)
         if stream.query is not None:
@@ -556,46 +544,3 @@ def _moment(text: Any) -> datetime:
 
 def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and 0 <= value < 2**53 else None
-
-
-# --- the cursor -----------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Progress:
-    """The whole cursor: a state for each stream, and marks of the posts delivered last."""
-
-    states: dict[str, _State]
-    seen: dict[str, None] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, cursor: Cursor | None) -> _Progress:
-        cursor = cursor or {}
-        states = {key: _State(**state) for key, state in cursor.get("streams", {}).items()}
-        return cls(states, dict.fromkeys(cursor.get("seen", ())))
-
-    def keep_only(self, keys: set[str]) -> None:
-        """Forget streams that the configuration no longer holds."""
-        self.states = {key: state for key, state in self.states.items() if key in keys}
-
-    def state(self, key: str, start: datetime) -> _State:
-        return self.states.setdefault(key, _State(start=start.astimezone(UTC).isoformat()))
-
-    def unseen(self, posts: Sequence[Post]) -> list[Post]:
-        return [post for post in posts if _mark(post) not in self.seen]
-
-    def remember(self, posts: Sequence[Post]) -> None:
-        self.seen.update(dict.fromkeys(map(_mark, posts)))
-        for mark in list(self.seen)[:-_MOST_REMEMBERED]:
-            del self.seen[mark]
-
-    def cursor(self) -> Cursor:
-        return {
-            "streams": {key: asdict(state) for key, state in self.states.items()},
-            "seen": list(self.seen),
-        }
-
-
-def _mark(post: Post) -> str:
-    """A mark of this version of a post: what was edited since counts as new."""
-    return hashlib.blake2b(f"{post.id} {post.edited_at}".encode(), digest_size=8).hexdigest()

@@ -114,3 +114,8 @@ def read_secret(where: Mapping[str, Any]) -> SecretStr:
     if not value:
         raise ValueError(f"the secret in {how} {place} is empty")
     return SecretStr(value)
+
+
+def is_one_word(secret: str) -> bool:
+    """Whether a key or token can be one: plain characters without a space, fit for a header."""
+    return bool(secret) and secret.isascii() and secret.isprintable() and " " not in secret

@@ -39,6 +39,7 @@ from connectors.http import (
 )
 from connectors.newestfirst import Answer, Pace, Span, read_through
 from connectors.options import Options as BaseOptions
+from connectors.options import is_one_word
 from connectors.plaintext import clean, one_line, web_url
 from connectors.query import Query
 from connectors.querycover import Clause, Piece, cover
@@ -113,8 +114,7 @@ class RedditOptions(BaseOptions):
     @field_validator("client_secret")
     @classmethod
     def _is_one_word(cls, secret: SecretStr) -> SecretStr:
-        value = secret.get_secret_value()
-        if not value or not value.isascii() or not value.isprintable() or " " in value:
+        if not is_one_word(secret.get_secret_value()):
             raise ValueError("the secret of an app is one word of plain characters; copy it again")
         return secret
 

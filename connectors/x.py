@@ -41,6 +41,7 @@ from connectors.http import (
     status_error,
 )
 from connectors.options import Options as BaseOptions
+from connectors.options import is_one_word
 from connectors.plaintext import clean, language_tag, one_line
 
 _REACH = timedelta(days=7) - timedelta(minutes=5)
@@ -96,8 +97,7 @@ class XOptions(BaseOptions):
     @field_validator("bearer_token")
     @classmethod
     def _is_one_word(cls, token: SecretStr) -> SecretStr:
-        value = token.get_secret_value()
-        if not value or not value.isascii() or not value.isprintable() or " " in value:
+        if not is_one_word(token.get_secret_value()):
             raise ValueError("a bearer token is one word of plain characters; copy it again")
         return token
 

@@ -605,7 +605,7 @@ def test_a_recorded_hashtag_is_read_to_its_end_by_the_servers_own_links(
     assert not poller.rejects
     newest = max(int(status["id"]) for record in pages.values() for status in record["body"])
     assert poller.cursor is not None
-    [state] = poller.cursor["streams"].values()
+    [state] = poller.cursor["descents"].values()
     assert (state["since"], state["below"]) == (str(newest), None)
 
 
@@ -621,12 +621,12 @@ def test_every_recorded_status_becomes_the_post_that_it_is(
     poller.pages()
     assert poller.cursor is not None
     # As if it had been read before, so that nothing is too old.
-    [key] = poller.cursor["streams"]
-    state = poller.cursor["streams"][key] | {"since": "1"}
+    [key] = poller.cursor["descents"]
+    state = poller.cursor["descents"][key] | {"since": "1"}
     posts: dict[str, Post] = {}
     for begin in range(0, len(found), 39):
         server.answer = reply(found[begin : begin + 39])
-        poller.cursor = {"streams": {key: state}, "seen": []}
+        poller.cursor = {"descents": {key: state}, "seen": []}
         posts |= {post.id: post for post in poller.posts()}
     assert not poller.rejects
     assert len(posts) == len({status["uri"] for status in open_ones})
