@@ -316,12 +316,13 @@ class Ordeal:
 
     def _answer(self, _mail: Mail) -> str:
         """The mail server's answer; with a trap set, the daemon dies while it waits for it."""
-        trap, self._trap = self._trap, ""
-        if not trap:
+        process = self._process
+        if not self._trap or process is None:  # the last words of a daemon that is dead already
             time.sleep(0.03)  # a mail server takes its time
             return "250 taken"
-        if self._process is not None:
-            self._process.kill()
+        trap, self._trap = self._trap, ""
+        process.kill()
+        process.wait()
         self._trapped.set()
         return "250 taken" if trap == "taken" else "451 not taken"
 

@@ -100,7 +100,12 @@ class MailServer:
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         """Keep one mail, or not; called by aiosmtpd."""
         mail = _read_mail(envelope.original_content or b"", tuple(envelope.rcpt_tos))
-        reply = await asyncio.get_running_loop().run_in_executor(None, self.answer, mail)
+        return await asyncio.get_running_loop().run_in_executor(None, self._take, mail)
+
+    def _take(self, mail: Mail) -> str:
+        # In the thread: aiosmtpd cancels the coroutine of a client that goes away (or is killed by
+        # the answer) before it hears the reply, and what was taken stays taken.
+        reply = self.answer(mail)
         (self.mails if reply.startswith("2") else self.refused).append(mail)
         return reply
 
