@@ -26,11 +26,21 @@ class Happened(StrEnum):
     NOTED = "noted"
     TICKED = "ticked"
     """A line of the playbook was ticked off."""
+    UNTICKED = "unticked"
+    """It was ticked off by mistake."""
+    PLAYBOOK = "playbook"
+    """A further playbook was attached."""
     FIRST_STATEMENT = "first_statement"
     ANSWERED = "answered"
     RESOLVED = "resolved"
     REOPENED = "reopened"
     REVIEWED = "reviewed"
+    MERGED = "merged"
+    """Another incident became part of it. That one is resolved."""
+    EVIDENCE = "evidence"
+    """A post was kept as evidence; the note has its digest."""
+    SHOWN = "shown"
+    """Somebody looked at evidence as it was posted, and said why."""
     TOLD = "told"
     """A notification was put into the outbox."""
     PASSED = "passed"
@@ -43,6 +53,9 @@ ACTIVITY = frozenset(
         Happened.ASSIGNED,
         Happened.NOTED,
         Happened.TICKED,
+        Happened.UNTICKED,
+        Happened.PLAYBOOK,
+        Happened.MERGED,
         Happened.FIRST_STATEMENT,
         Happened.ANSWERED,
     }
@@ -62,7 +75,8 @@ class Entry:
     who: str = ""
     """Who did it; of ``TOLD``: the receiver."""
     page: str = ""
-    """Of ``TOLD`` and ``PASSED``: the key of the page or of the clock's call."""
+    """Of ``TOLD`` and ``PASSED``: the key of the page or of the clock's call. Of notes, ticks and
+    playbooks: what of a playbook they are about, as ``playbook:crisis.convene``."""
     reason: Reason | None = None
     """Of ``TOLD`` and ``PASSED``: why."""
     level: int | None = None
