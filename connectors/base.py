@@ -151,6 +151,28 @@ class ConnectorError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Arrival:
+    """What somebody pushed to a source, as it came in. Stored before it was acknowledged."""
+
+    number: int
+    """Grows with each arrival; the place in the intake that a cursor keeps."""
+    received_at: datetime
+    body: bytes
+
+
+class Intake(Protocol):
+    """What was pushed to one source. It lies there until a cursor has gone past it."""
+
+    def after(self, number: int, limit: int) -> Sequence[Arrival]:
+        """Give the oldest arrivals behind ``number``, at most ``limit``.
+
+        Whoever asks says thereby that everything up to ``number`` is done: a cursor that was
+        committed leads past it. What is done is erased soon.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What every connector is given besides its own options."""
 
@@ -161,6 +183,8 @@ class Context:
     """The one guarded client (time-out, size cap, no private addresses): see ``connectors.http``."""
     queries: Sequence[Query] = ()
     """The queries of the brands this source is polled for, for sources that search."""
+    intake: Intake | None = None
+    """What was pushed to this source; None where nothing listens (a check, a test)."""
 
 
 class Connector(Protocol):
