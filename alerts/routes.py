@@ -25,6 +25,11 @@ class Via(Options):
     """Name of a channel."""
     to: tuple[str, ...] = ()
     """Mail addresses or Slack channels; empty where the channel is the address: a webhook."""
+    stands_in_for: str | None = None
+    """Name of another channel of this receiver: this one is used only when that one does not
+    deliver."""
+    after_minutes: float = Field(default=10, ge=0, le=1440)
+    """How long the other channel has to be out of order before this one stands in."""
 
 
 class ReceiverOptions(Options):
@@ -35,7 +40,8 @@ class ReceiverOptions(Options):
     language: Literal["nl", "en"] | None = None
     """Language of its messages; without it the installation's."""
     channels: tuple[Via, ...] = Field(min_length=1)
-    """How to reach it: every channel listed gets every message."""
+    """How to reach it: every channel listed gets every message, save those that stand in for
+    another."""
 
     @model_validator(mode="after")
     def _each_channel_once(self) -> ReceiverOptions:
@@ -46,6 +52,29 @@ class ReceiverOptions(Options):
                     f"channel {name} is listed twice; put all its addresses in one `to`"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _stand_ins_have_somebody(self) -> ReceiverOptions:
+        usual = [via.use for via in self.usual]
+        for via in self.channels:
+            if via.stands_in_for is None:
+                if "after_minutes" in via.model_fields_set:
+                    raise ValueError("after_minutes belongs to a channel with stands_in_for")
+            elif via.stands_in_for not in usual:
+                raise ValueError(
+                    f"{via.use} stands in for {via.stands_in_for}, which has to be another channel "
+                    f"of this receiver that stands in for none: {', '.join(usual) or 'there is none'}"
+                )
+        return self
+
+    @property
+    def usual(self) -> tuple[Via, ...]:
+        """The channels that get every message."""
+        return tuple(via for via in self.channels if via.stands_in_for is None)
+
+    def stand_in(self, channel: str) -> Via | None:
+        """Which channel is used when another one does not deliver; the first listed."""
+        return next((via for via in self.channels if via.stands_in_for == channel), None)
 
 
 class RouteOptions(Options):
@@ -154,7 +183,7 @@ def _chosen(
         if not route.matches(incident):
             continue
         for name in route.receivers:
-            for via in by_name[name].channels:
+            for via in by_name[name].usual:
                 if (name, via.use) not in seen:
                     seen.add((name, via.use))
                     yield (
