@@ -6,11 +6,12 @@ from connectors.file import FileConnector
 from connectors.googlealerts import GoogleAlertsConnector
 from connectors.hackernews import HackerNewsConnector
 from connectors.mastodon import MastodonConnector
+from connectors.plugins import discover
 from connectors.reddit import RedditConnector
 from connectors.rss import RssConnector
 from connectors.x import XConnector
 
-CONNECTORS: dict[str, type[Connector]] = {
+BUILT_IN: dict[str, type[Connector]] = {
     "bluesky": BlueskyConnector,
     "file": FileConnector,
     "googlealerts": GoogleAlertsConnector,
@@ -20,4 +21,10 @@ CONNECTORS: dict[str, type[Connector]] = {
     "rss": RssConnector,
     "x": XConnector,
 }
+"""The kinds of source that come with the program: the word in the configuration, and the class."""
+
+FOUND = discover(BUILT_IN)
+"""What other installed packages bring, and what of it cannot be used."""
+
+CONNECTORS: dict[str, type[Connector]] = {**BUILT_IN, **FOUND.connectors}
 """Every kind of source: the word in the configuration, and the class that polls it."""

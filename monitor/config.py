@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, cast
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -23,13 +24,14 @@ from pydantic import (
     ValidationError,
     create_model,
     field_validator,
+    model_validator,
 )
 
 from alerts import CHANNELS
 from alerts.routes import ReceiverOptions, RouteOptions
 from alerts.spikes import Sensitivity
 from classifiers.second_opinion import SecondOpinionOptions
-from connectors import CONNECTORS
+from connectors import CONNECTORS, FOUND
 from connectors.addresses import AddressPolicy
 from connectors.options import SECRET_PLACES, Options, SecretPlaces
 from connectors.query import Query, QuerySyntaxError
@@ -112,6 +114,46 @@ class HttpOptions(Options):
     """Port for /metrics, /healthz and /readyz; 0 takes any free one."""
     enabled: bool = True
     """Whether to listen at all."""
+
+
+class WebOptions(Options):
+    """The public address: where people open an incident from a mail, and platforms deliver."""
+
+    enabled: bool = False
+    """Whether to listen, and to put links into messages."""
+    host: str = "127.0.0.1"
+    """Address to listen on: loopback behind a proxy of your own, or one that is reached directly."""
+    port: int = Field(default=9465, ge=0, le=65535)
+    """Its port; 0 takes any free one."""
+    public_url: str | None = None
+    """How people reach it, as "https://watch.example.com". Links in messages begin with it."""
+    certificate_file: Path | None = None
+    """Certificate chain (PEM) to serve TLS with. Without it a proxy in front must do that."""
+    key_file: Path | None = None
+    """Its key (PEM), where that is another file."""
+    link_days: int = Field(default=7, ge=1, le=90)
+    """Days after which a link in a message is no longer good."""
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url_is_safe(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        plain = not (parts.query or parts.fragment or parts.username or parts.password)
+        local = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+        good = parts.scheme == "https" or (parts.scheme == "http" and local)
+        if not (good and plain and parts.hostname and re.fullmatch(r"[!-~]{1,200}", value)):
+            raise ValueError('not an address like "https://watch.example.com"')
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _whole(self) -> WebOptions:
+        if self.enabled and self.public_url is None:
+            raise ValueError('public_url is needed: how people reach it, as "https://watch.example.com"')
+        if self.key_file is not None and self.certificate_file is None:
+            raise ValueError("key_file belongs to certificate_file: give both")
+        return self
 
 
 class LogOptions(Options):
@@ -222,6 +264,7 @@ class Config(Options):
     classifiers: ClassifierOptions = ClassifierOptions()
     network: NetworkOptions = NetworkOptions()
     http: HttpOptions = HttpOptions()
+    web: WebOptions = WebOptions()
     log: LogOptions = LogOptions()
     brands: list[BrandOptions] = Field(min_length=1)
     sources: list[SourceOptions] = Field(min_length=1)
@@ -374,8 +417,8 @@ def _problem(item: Mapping[str, Any]) -> Problem:
         case "path_type":
             message = "is not a path; write it as a text in quotes"
         case "union_tag_invalid":
+            message = _unknown_kind(path, context)
             path = f"{path}.kind"
-            message = f"unknown kind; allowed: {context.get('expected_tags')}"
         case "union_tag_not_found":
             path, message = f"{path}.kind", "is missing; it says which kind this is"
         case "literal_error" | "enum":
@@ -384,6 +427,13 @@ def _problem(item: Mapping[str, Any]) -> Problem:
             message = str(item["msg"]).removeprefix("Value error, ")
             message = f"{message[:1].lower()}{message[1:]}"
     return Problem(path, message)
+
+
+def _unknown_kind(path: str, context: Mapping[str, Any]) -> str:
+    broken = FOUND.broken.get(str(context.get("tag"))) if path.startswith("sources") else None
+    if broken is not None:
+        return f"the package {broken.package} brings this kind, but it is unusable: {broken.why}"
+    return f"unknown kind; allowed: {context.get('expected_tags')}"
 
 
 def _path(location: Sequence[str | int]) -> tuple[str, list[str]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from connectors import CONNECTORS
+from connectors import BUILT_IN
 from connectors.base import Connector, ConnectorError, Context, Page, SourceFault
 from connectors.http import guarded_client
 from tests.connectors.faultserver import FaultServer, Reply, unused_port
@@ -111,7 +111,7 @@ OVER_HTTP: dict[str, Callable[[str], dict[str, Any]]] = {
 
 
 def build(kind: str, context: Context, **options: Any) -> Connector:
-    connector = CONNECTORS[kind]
+    connector = BUILT_IN[kind]
     make: Any = connector
     built: Connector = make(connector.Options(**options), context)
     return built
@@ -125,13 +125,13 @@ def poll(connector: Connector) -> list[Page]:
 
 
 def test_every_kind_has_a_way_through_this_test() -> None:
-    assert set(CONNECTORS) == set(ONE_POST) == {*OVER_HTTP, "file"}
-    assert all(connector.kind == kind for kind, connector in CONNECTORS.items())
+    assert set(BUILT_IN) == set(ONE_POST) == {*OVER_HTTP, "file"}
+    assert all(connector.kind == kind for kind, connector in BUILT_IN.items())
 
 
-@pytest.mark.parametrize("kind", CONNECTORS)
+@pytest.mark.parametrize("kind", BUILT_IN)
 def test_every_option_is_explained_with_its_default(kind: str) -> None:
-    for name, field in CONNECTORS[kind].Options.model_fields.items():
+    for name, field in BUILT_IN[kind].Options.model_fields.items():
         if name == "kind":
             continue
         assert field.description, name
@@ -139,10 +139,10 @@ def test_every_option_is_explained_with_its_default(kind: str) -> None:
         assert field.is_required() or "Default" in field.description, name
 
 
-@pytest.mark.parametrize("kind", CONNECTORS)
+@pytest.mark.parametrize("kind", BUILT_IN)
 def test_an_unknown_option_is_refused(kind: str) -> None:
     with pytest.raises(ValueError, match="Extra inputs"):
-        CONNECTORS[kind].Options.model_validate({"no_such_option": 1})
+        BUILT_IN[kind].Options.model_validate({"no_such_option": 1})
 
 
 # --- over HTTP ------------------------------------------------------------------------------------
@@ -289,7 +289,7 @@ def test_a_path_that_cannot_be_opened_is_unreachable(tmp_path: Path, context: Co
 # --- for all --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", CONNECTORS)
+@pytest.mark.parametrize("kind", BUILT_IN)
 def test_cursors_are_json_and_a_poll_from_the_last_one_repeats_nothing(
     kind: str, server: FaultServer, context: Context, tmp_path: Path
 ) -> None:

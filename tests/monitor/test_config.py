@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 from alerts import CHANNELS
 from alerts.routes import ReceiverOptions, RouteOptions, Via
 from classifiers.second_opinion import SecondOpinionOptions
-from connectors import CONNECTORS
+from connectors import BUILT_IN
 from connectors.options import secret_fields
 from monitor import config
 
@@ -169,7 +169,7 @@ def test_a_command_beside_the_service_finds_its_database() -> None:
 
 def test_the_example_is_valid_as_shipped() -> None:
     loaded = config.load(EXAMPLE)
-    assert len(loaded.sources) == len(CONNECTORS)
+    assert len(loaded.sources) == len(BUILT_IN)
 
 
 def _example_tables() -> dict[str, list[str]]:
@@ -194,12 +194,13 @@ def _models() -> list[tuple[str, type[BaseModel]]]:
         ("classifiers.second_opinion", SecondOpinionOptions),
         ("network", config.NetworkOptions),
         ("http", config.HttpOptions),
+        ("web", config.WebOptions),
         ("log", config.LogOptions),
         ("brands", config.BrandOptions),
         ("receivers", ReceiverOptions),
         ("routes", RouteOptions),
     ]
-    for kind, connector in CONNECTORS.items():
+    for kind, connector in BUILT_IN.items():
         models += [(f"sources:{kind}", config.SourceBase), (f"sources:{kind}", connector.Options)]
     for kind, channel in CHANNELS.items():
         models += [(f"channels:{kind}", config.ChannelBase), (f"channels:{kind}", channel.Options)]

@@ -1,0 +1,283 @@
+"""The suite itself: faults of a server, and what a connector owes the daemon."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+import pytest
+
+from connectors.base import Connector, ConnectorError, Context, Page, Post, SourceFault
+from connectors.conformance.server import Answer, FaultServer, Reply, Request, unused_port
+from connectors.http import guarded_client
+from connectors.plugins import problem_with
+from connectors.query import Query
+
+BILLION_LAUGHS = (
+    b'<?xml version="1.0"?><!DOCTYPE rss [<!ENTITY a0 "ha">'
+    + b"".join(b'<!ENTITY a%d "%s">' % (n, b"&a%d;" % (n - 1) * 10) for n in range(1, 13))
+    + b']><rss version="2.0"><channel><item><title>&a12;</title></item></channel></rss>'
+)
+WISH = timedelta(seconds=77)
+"""What the server asks for where it asks for a pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One way in which a server fails, and the word that a connector has to have for it."""
+
+    reply: Reply
+    fault: SourceFault
+    wish: timedelta | None = None
+    """The pause that the server asks for, which the error has to carry."""
+
+
+FAULTS: Mapping[str, Fault] = {
+    "silence": Fault(Reply(hang=True), SourceFault.TIMEOUT),
+    "drip": Fault(Reply(drip=b" "), SourceFault.TIMEOUT),
+    "429": Fault(Reply(429), SourceFault.RATE_LIMITED),
+    "429 with a wish": Fault(
+        Reply(429, headers={"Retry-After": "77"}), SourceFault.RATE_LIMITED, WISH
+    ),
+    "500": Fault(Reply(500, b"<html>oops</html>"), SourceFault.SERVER_ERROR),
+    "503 with a wish": Fault(
+        Reply(503, headers={"Retry-After": "77"}), SourceFault.SERVER_ERROR, WISH
+    ),
+    "401": Fault(Reply(401), SourceFault.UNAUTHORIZED),
+    "402": Fault(Reply(402), SourceFault.PAYMENT_REQUIRED),
+    "403": Fault(Reply(403), SourceFault.FORBIDDEN),
+    "404": Fault(Reply(404), SourceFault.NOT_FOUND),
+    "truncated": Fault(Reply(body=b"<rss", announce=4_000), SourceFault.BAD_RESPONSE),
+    "wrong type": Fault(
+        Reply(body=b"<!doctype html><html>hi</html>", headers={"Content-Type": "text/html"}),
+        SourceFault.BAD_RESPONSE,
+    ),
+    "binary": Fault(Reply(body=bytes(range(256)) * 40), SourceFault.BAD_RESPONSE),
+    "empty": Fault(Reply(), SourceFault.BAD_RESPONSE),
+    "no content": Fault(Reply(204), SourceFault.BAD_RESPONSE),
+    "hostile XML": Fault(Reply(body=BILLION_LAUGHS), SourceFault.BAD_RESPONSE),
+    "gigantic": Fault(Reply(flood=b" " * 65_536), SourceFault.TOO_LARGE),
+    "bomb": Fault(
+        Reply(body=gzip.compress(b" " * 50_000_000), headers={"Content-Encoding": "gzip"}),
+        SourceFault.TOO_LARGE,
+    ),
+    "circle": Fault(Reply(302, headers={"Location": "/again"}), SourceFault.TOO_MANY_REDIRECTS),
+}
+"""By name: every one is a test."""
+
+
+class MovedClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, moment: datetime) -> None:
+        self.moment = moment
+
+    def __call__(self) -> datetime:
+        """The moment it stands at."""
+        return self.moment
+
+    def move(self, step: timedelta) -> None:
+        """Let time pass."""
+        self.moment += step
+
+
+class ConnectorSuite:
+    """Tests of one connector that reads over HTTP. Subclass it with a name that begins with Test.
+
+    Override ``options`` and set ``connector`` and ``one_post``; the rest has defaults.
+    """
+
+    connector: ClassVar[type[Connector]]
+    """The class under test."""
+    one_post: ClassVar[bytes]
+    """An answer with exactly one post, whose text is ``text``."""
+    nothing: ClassVar[bytes | None] = None
+    """An answer without news to whom has that post; None: the same answer again."""
+    text: ClassVar[str] = "zonnehoek"
+    now: ClassVar[datetime] = datetime(2026, 11, 10, 12, 0, tzinfo=UTC)
+    """When the tests take place."""
+    secret: ClassVar[str] = "s3cret"  # noqa: S105 - the one that options() hides
+    """What ``options`` gives as key or token, if anything: no error may show it."""
+
+    def options(self, url: str) -> dict[str, Any]:
+        """The options for a server at ``url``, with time limits of at most half a second."""
+        raise NotImplementedError("give the options of your connector for a server at url")
+
+    def answer(self, request: Request) -> Reply:
+        """How the source answers when it has one post; for sources that need more than one call."""
+        known = any(name in request.query for name in ("since_id", "after", "since"))
+        if known and self.nothing is not None:
+            return Reply(body=self.nothing)
+        return Reply(body=self.one_post)
+
+    # -- what the tests use ----------------------------------------------------------------------
+
+    @pytest.fixture
+    def server(self) -> Iterator[FaultServer]:
+        """A server on loopback; set its ``answer``."""
+        with FaultServer() as running:
+            yield running
+
+    @pytest.fixture
+    def clock(self) -> MovedClock:
+        """The connector's clock."""
+        return MovedClock(self.now)
+
+    @pytest.fixture
+    def context(self, clock: MovedClock) -> Iterator[Context]:
+        """What the daemon gives to every connector."""
+        with guarded_client(allow_private_addresses=["127.0.0.1"]) as client:
+            yield Context("under test", clock, client, [Query.parse("zonnehoek OR harskamp")])
+
+    def build(self, context: Context, options: Mapping[str, Any]) -> Connector:
+        """The connector as the daemon constructs it."""
+        make: Any = self.connector
+        built: Connector = make(self.connector.Options.model_validate(dict(options)), context)
+        return built
+
+    def _poll(self, context: Context, options: Mapping[str, Any]) -> list[Page]:
+        connector = self.build(context, options)
+        try:
+            return list(connector.fetch(None))
+        finally:
+            connector.close()
+
+    def _fault(self, context: Context, options: Mapping[str, Any]) -> ConnectorError:
+        with pytest.raises(ConnectorError) as caught:
+            self._poll(context, options)
+        assert self.secret not in str(caught.value), "the error shows a secret"
+        return caught.value
+
+    # -- the tests -------------------------------------------------------------------------------
+
+    def test_it_keeps_to_the_protocol(self) -> None:
+        """Class, kind, options and methods are as the daemon expects them."""
+        assert problem_with(self.connector, self.connector.kind) == ""
+
+    def test_every_option_is_explained_with_its_default(self) -> None:
+        """What people read about an option says whether it is needed."""
+        for name, field in self.connector.Options.model_fields.items():
+            if name == "kind":
+                continue
+            assert field.description, f"{name} has no description"
+            required = "Required." in field.description
+            assert required == field.is_required(), f"{name}: say Required. or give a default"
+            assert field.is_required() or "Default" in field.description, name
+
+    def test_an_unknown_option_is_refused(self) -> None:
+        """A misspelt key is an error and no default."""
+        with pytest.raises(ValueError, match="Extra inputs"):
+            self.connector.Options.model_validate({"no_such_option": 1})
+
+    @pytest.mark.parametrize("name", FAULTS)
+    def test_a_fault_of_the_server_has_one_word(
+        self, name: str, server: FaultServer, context: Context
+    ) -> None:
+        """Whatever the server does, a poll ends in time with the right word and no secret."""
+        fault = FAULTS[name]
+        server.answer = fault.reply
+        options = self.options(server.url)
+        if fault.fault is SourceFault.TOO_LARGE and "timeout_seconds" in options:
+            options["timeout_seconds"] = 30
+        error = self._fault(context, options)
+        assert error.fault is fault.fault
+        assert "127.0.0.1" in str(error), "the error does not say where"
+        if fault.wish is not None or error.fault is SourceFault.RATE_LIMITED:
+            assert error.retry_after == fault.wish
+
+    def test_a_refused_connection_is_unreachable(self, context: Context) -> None:
+        """Nobody listens."""
+        error = self._fault(context, self.options(f"http://127.0.0.1:{unused_port()}"))
+        assert error.fault is SourceFault.UNREACHABLE
+
+    def test_a_private_address_is_refused_by_default(
+        self, server: FaultServer, context: Context
+    ) -> None:
+        """Every call goes through the client of the context."""
+        with guarded_client() as strict:
+            guarded = Context(context.name, context.now, strict, context.queries)
+            error = self._fault(guarded, self.options(server.url))
+        assert error.fault is SourceFault.BLOCKED_ADDRESS
+        assert not server.requests
+
+    def test_after_a_fault_the_next_poll_goes_on(
+        self, server: FaultServer, context: Context
+    ) -> None:
+        """One connector lives through many polls."""
+        connector = self.build(context, self.options(server.url))
+        server.answer = Reply(500)
+        with pytest.raises(ConnectorError):
+            list(connector.fetch(None))
+        server.answer = self.answer
+        assert _texts(connector.fetch(None)) == [self.text]
+        connector.close()
+
+    def test_cursors_are_json_and_a_poll_from_the_last_one_repeats_nothing(
+        self, server: FaultServer, context: Context
+    ) -> None:
+        """A restart goes on from the stored cursor with a new connector."""
+        server.answer = self.answer
+        first = self.build(context, self.options(server.url))
+        pages = list(first.fetch(None))
+        first.close()
+        assert _texts(pages) == [self.text]
+        cursor = json.loads(json.dumps(pages[-1].cursor))
+        second = self.build(context, self.options(server.url))
+        assert _texts(second.fetch(cursor)) == []
+        second.close()
+
+    def test_a_page_that_was_not_stored_comes_again_under_the_same_ids(
+        self, server: FaultServer, context: Context
+    ) -> None:
+        """After a crash the same posts come once more, and are known by platform and id."""
+        server.answer = self.answer
+        posts: list[tuple[str, str]] = []
+        for _ in range(2):
+            for page in self._poll(context, self.options(server.url)):
+                posts += [(post.platform, post.id) for post in page.posts]
+        assert len(posts) == 2, "each poll from the beginning gives the one post"
+        assert posts[0] == posts[1]
+
+    def test_posts_are_what_later_stages_expect(
+        self, server: FaultServer, context: Context
+    ) -> None:
+        """Aware moments in UTC, text without markup at its ends, an id, a platform in lower case."""
+        server.answer = self.answer
+        [post] = [
+            post for page in self._poll(context, self.options(server.url)) for post in page.posts
+        ]
+        _assert_sound(post)
+
+    def test_a_clock_that_is_wrong_breaks_nothing(
+        self, server: FaultServer, context: Context, clock: MovedClock
+    ) -> None:
+        """A machine whose clock is a day behind or ahead still reads, and goes on once it is mended."""
+        server.answer = self.answer
+        connector = self.build(context, self.options(server.url))
+        clock.move(timedelta(days=-1))
+        pages = list(connector.fetch(None))
+        clock.move(timedelta(days=2))
+        pages += connector.fetch(json.loads(json.dumps(pages[-1].cursor)) if pages else None)
+        for page in pages:
+            for post in page.posts:
+                _assert_sound(post)
+        connector.close()
+
+
+def _texts(pages: Any) -> list[str]:
+    return [post.text for page in pages for post in page.posts]
+
+
+def _assert_sound(post: Post) -> None:
+    assert post.published_at.utcoffset() == timedelta(), "published_at has to be aware, in UTC"
+    assert post.id.strip() == post.id != "", "a post needs an id without blanks around it"
+    assert post.platform.lower() == post.platform != "", "a platform is a word in lower case"
+    assert post.text.strip() == post.text, "blanks around the text"
+    assert post.url is None or post.url.startswith(("http://", "https://", "at://"))
+
+
+__all__ = ["FAULTS", "Answer", "ConnectorSuite", "Fault", "MovedClock"]
