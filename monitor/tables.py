@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, DateTime, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy import JSON, Boolean, Column, DateTime, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy import text as sql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -16,6 +16,18 @@ from sqlmodel import Field, SQLModel
 
 WAITING = "state = 'pending'"
 """Which notifications wait for delivery, in the words of their index."""
+
+BURNING = "state IN ('open', 'acknowledged')"
+"""Which incidents are not over, in the words of their index."""
+
+LOOKED_AFTER = "next_look_at IS NOT NULL"
+"""Which incidents and groups of news ask to be looked at, in the words of their index."""
+
+UNFINISHED = "ended_at IS NULL"
+"""Which clocks belong to incidents that are not over, in the words of their index."""
+
+HELD_BACK = "reason = 'silenced'"
+"""Which decisions a silence made, in the words of their index."""
 
 NOTABLE = "leak_band <> 'low'"
 """Which assessments are put up for review or escalated, in the words of their index."""
@@ -52,6 +64,14 @@ def _moment(*, nullable: bool = False, index: bool = False) -> Any:
 
 def _json() -> Any:
     return Field(sa_column=Column(JSON, nullable=False))
+
+
+def _word() -> Any:
+    return Field(default="", sa_column=Column(String, nullable=False, server_default=sql("''")))
+
+
+def _flag() -> Any:
+    return Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=sql("0")))
 
 
 class MetaRow(SQLModel, table=True):
@@ -251,7 +271,19 @@ class IncidentRow(SQLModel, table=True):
     acknowledged_at: datetime | None = _moment(nullable=True)
     acknowledged_by: str | None = None
     resolved_at: datetime | None = _moment(nullable=True)
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    next_look_at: datetime | None = _moment(nullable=True)
+    """When clocks, chain and silences are to be asked again; null: not unless something happens."""
+    assigned_to: str | None = None
+    reviewed_at: datetime | None = _moment(nullable=True)
+    merged_into: int | None = None
+    """The incident that took in what this one was about."""
+    drill: bool = _flag()
+    """An exercise: told like any other, counted nowhere."""
+    __table_args__ = (
+        Index("ix_incident_mates", "brand", "subject", sqlite_where=sql(BURNING)),
+        Index("ix_incident_next_look_at", "next_look_at", sqlite_where=sql(LOOKED_AFTER)),
+        {"sqlite_autoincrement": True},
+    )
 
 
 class IncidentEventRow(SQLModel, table=True):
@@ -263,7 +295,17 @@ class IncidentEventRow(SQLModel, table=True):
     at: datetime = _moment()
     actor: str
     event: str
+    """A word of ``alerts.history.Happened``."""
     note: str = ""
+    receiver: str = _word()
+    """Who was told, where somebody was."""
+    page: str = _word()
+    """Key of the page or of the clock's call."""
+    reason: str = _word()
+    level: int | None = None
+    """Step of the chain, counted from 0."""
+    digest: str | None = None
+    """Over this line and the digest of the line before it."""
 
 
 class IncidentMentionRow(SQLModel, table=True):
@@ -305,7 +347,7 @@ class NotificationRow(SQLModel, table=True):
     addresses: Any = _json()
     message: Any = _json()
     state: str
-    """pending, delivered, dead."""
+    """pending, delivered, dead, withdrawn."""
     created_at: datetime = _moment()
     next_attempt_at: datetime = _moment()
     not_before: datetime | None = _moment(nullable=True)
@@ -316,6 +358,13 @@ class NotificationRow(SQLModel, table=True):
     delivered_at: datetime | None = _moment(nullable=True)
     fault: str | None = None
     error: str | None = None
+    reason: str = _word()
+    """Why it is sent: a word of ``alerts.base.Reason``."""
+    page: str = _word()
+    """Key of the page or of the clock's call, where it is one."""
+    drill: bool = _flag()
+    failover_of: str | None = None
+    """Key of the notification that this one takes over from a channel that is down."""
     __table_args__ = (
         Index(
             "ix_notification_lane",
@@ -326,6 +375,19 @@ class NotificationRow(SQLModel, table=True):
         ),
         {"sqlite_autoincrement": True},
     )
+
+
+class NotificationAboutRow(SQLModel, table=True):
+    """The further incidents that a message tells of, where it tells of several at once."""
+
+    __tablename__ = "notification_about"
+    notification_id: int = Field(foreign_key="notification.id", primary_key=True)
+    incident_id: int = Field(foreign_key="incident.id", primary_key=True, index=True)
+    event: str
+    reason: str
+    page: str
+    since: datetime = _moment()
+    """When it was decided that this is to be told."""
 
 
 class DecisionRow(SQLModel, table=True):
@@ -340,6 +402,7 @@ class DecisionRow(SQLModel, table=True):
     channel: str
     send: bool
     reason: str
+    __table_args__ = (Index("ix_decision_held_back", "incident_id", sqlite_where=sql(HELD_BACK)),)
 
 
 class ThreadRow(SQLModel, table=True):
@@ -369,3 +432,111 @@ class RegisterRow(SQLModel, table=True):
     added_at: datetime = _moment()
     prints: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     __table_args__ = ({"sqlite_autoincrement": True},)
+
+
+class ClockRow(SQLModel, table=True):
+    """One run of a promise with a due moment: a reopened incident has another run."""
+
+    __tablename__ = "clock"
+    incident_id: int = Field(foreign_key="incident.id", primary_key=True)
+    name: str = Field(primary_key=True)
+    started_at: datetime = Field(sa_column=Column(UtcDateTime, primary_key=True, nullable=False))
+    due_at: datetime = _moment()
+    rule: str
+    """What started it: a kind of signal or a rule of the policy."""
+    outcome: str
+    """running, met, breached, late, called_off."""
+    stopped_at: datetime | None = _moment(nullable=True)
+    """When the last it needs had happened, or the incident ended."""
+    acknowledged_at: datetime | None = _moment(nullable=True)
+    first_statement_at: datetime | None = _moment(nullable=True)
+    answered_at: datetime | None = _moment(nullable=True)
+    resolved_at: datetime | None = _moment(nullable=True)
+    ended_at: datetime | None = _moment(nullable=True)
+    """When its incident ended: nothing more happens to it."""
+    __table_args__ = (Index("ix_clock_unfinished", "incident_id", sqlite_where=sql(UNFINISHED)),)
+
+
+class SilenceRow(SQLModel, table=True):
+    """What somebody muted, why and until when. What is empty matches everything."""
+
+    __tablename__ = "silence"
+    id: int | None = Field(default=None, primary_key=True)
+    author: str
+    reason: str
+    created_at: datetime = _moment()
+    starts_at: datetime = _moment()
+    ends_at: datetime = _moment(index=True)
+    """Brought forward when somebody ends it."""
+    brand: str = ""
+    kind: str = ""
+    source: str = ""
+    story: str = ""
+    up_to: int
+    """Graver incidents are heard all the same."""
+    ended_by: str | None = None
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+
+class NewsGroupRow(SQLModel, table=True):
+    """News of one receiver and channel that is told together."""
+
+    __tablename__ = "news_group"
+    key: str = Field(primary_key=True)
+    receiver: str
+    channel: str
+    options: Any = _json()
+    """How it gathers: those of the route of its latest news."""
+    sent_at: datetime | None = _moment(nullable=True)
+    """When its last message left."""
+    next_look_at: datetime | None = _moment(nullable=True)
+    """When it is to be asked again whether a message leaves; null: not unless there is news."""
+    __table_args__ = (
+        Index("ix_news_group_next_look_at", "next_look_at", sqlite_where=sql(LOOKED_AFTER)),
+    )
+
+
+class WaitingRow(SQLModel, table=True):
+    """News for a receiver that has not left: it waits for its like, or for the end of quiet hours."""
+
+    __tablename__ = "waiting"
+    id: int | None = Field(default=None, primary_key=True)
+    group_key: str = Field(foreign_key="news_group.key", index=True)
+    incident_id: int = Field(foreign_key="incident.id", index=True)
+    receiver: str
+    channel: str
+    event: str
+    reason: str
+    """Why it is told."""
+    severity: int
+    since: datetime = _moment()
+    page: str = ""
+    not_before: datetime | None = _moment(nullable=True)
+    """End of the receiver's quiet hours, where it is kept for that."""
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+
+class EvidenceRow(SQLModel, table=True):
+    """What an escalated post said when it was first seen, and each time it had changed."""
+
+    __tablename__ = "evidence"
+    id: int | None = Field(default=None, primary_key=True)
+    incident_id: int = Field(foreign_key="incident.id", index=True)
+    mention_id: int = Field(index=True)
+    """The mention itself may be edited or deleted: this stays."""
+    at: datetime = _moment()
+    content: Any = _json()
+    digest: str
+    """Over this and the digest of the evidence before it."""
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+
+class OutageRow(SQLModel, table=True):
+    """A channel that does not work, until it works again."""
+
+    __tablename__ = "outage"
+    channel: str = Field(primary_key=True)
+    since: datetime = _moment()
+    told: datetime | None = _moment(nullable=True)
+    """When it was told over another channel."""
+    error: str | None = None
