@@ -7,10 +7,7 @@ are added, never renamed or removed.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
-import hmac
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -25,12 +22,11 @@ from alerts.plain import one_line, plain
 from alerts.posting import PostingOptions, Web, is_loopback, refusal, web_address
 from connectors.options import SECRET_PLACES
 from connectors.options import Options as BaseOptions
+from connectors.standardwebhooks import KEY_ADVICE, key_of, sign
 
 VERSION = 1
 """Of the body: raised when a field is renamed, removed or changes its meaning."""
 
-_SECRET = re.compile(r"whsec_[A-Za-z0-9+/]+={0,2}")
-_SECRET_BYTES = range(24, 65)
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _RESERVED = frozenset(
     {
@@ -104,10 +100,7 @@ class WebhookOptions(PostingOptions):
     def _is_key(cls, value: SecretStr | None) -> SecretStr | None:
         # A command that sends nothing may do without the service's credentials.
         if value is not None and SECRET_PLACES.get().needed and not _key(value):
-            raise ValueError(
-                'must be "whsec_" and 24 to 64 bytes in base64; '
-                'make one with: echo "whsec_$(openssl rand -base64 32)"'
-            )
+            raise ValueError(KEY_ADVICE)
         return value
 
     @model_validator(mode="after")
@@ -226,19 +219,6 @@ class WebhookChannel:
         }
 
 
-def sign(key: bytes, identity: str, timestamp: str, body: bytes) -> str:
-    """The signature of one attempt: ``v1,`` and HMAC-SHA256 in base64.
-
-    Args:
-        key: what follows ``whsec_``, decoded.
-        identity: ``webhook-id``.
-        timestamp: ``webhook-timestamp``, seconds since 1970.
-        body: exactly as sent.
-    """
-    signed = b".".join((identity.encode(), timestamp.encode(), body))
-    return f"v1,{base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()}"
-
-
 def webhook_id(key: str) -> str:
     """The idempotency key as ``webhook-id``.
 
@@ -324,11 +304,4 @@ def _moment(moment: datetime) -> str:
 
 def _key(secret: SecretStr) -> bytes:
     """The bytes of a secret, or none if it is not one."""
-    text = secret.get_secret_value()
-    if not _SECRET.fullmatch(text):
-        return b""
-    try:
-        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
-    except binascii.Error:
-        return b""
-    return key if len(key) in _SECRET_BYTES else b""
+    return key_of(secret.get_secret_value())

@@ -21,8 +21,9 @@ import pytest
 from pydantic import ValidationError
 
 from alerts.base import DeliveryError, DeliveryFault, Event, SignalKind
-from alerts.webhook import WebhookChannel, WebhookOptions, body_of, payload_of, sign
+from alerts.webhook import WebhookChannel, WebhookOptions, body_of, payload_of
 from connectors.options import SECRET_PLACES, SecretPlaces
+from connectors.standardwebhooks import sign
 from tests.alerts.hostile import HOSTILE, STEERING, hostile_message
 from tests.alerts.make import NOON, chart, delivery, message
 from tests.alerts.webserver import Reply, Site, trust_only, web_server
