@@ -32,6 +32,9 @@ HELD_BACK = "reason = 'silenced'"
 NOTABLE = "leak_band <> 'low'"
 """Which assessments are put up for review or escalated, in the words of their index."""
 
+WAITS = "body IS NOT NULL"
+"""Which pushes wait for their source to read them, in the words of their index."""
+
 QUEUED = "assessed_by IS NULL AND failed = 0"
 """Which mentions wait for an assessment: queries must say it in these words to use the index."""
 
@@ -540,3 +543,22 @@ class OutageRow(SQLModel, table=True):
     told: datetime | None = _moment(nullable=True)
     """When it was told over another channel."""
     error: str | None = None
+
+
+class IntakeRow(SQLModel, table=True):
+    """What somebody pushed to a source: stored before it was acknowledged, erased once it was read."""
+
+    __tablename__ = "intake"
+    id: int | None = Field(default=None, primary_key=True)
+    source: str
+    identity: str
+    """Given by the sender, or made of the body. Outlives the body, so that a repeat is known."""
+    received_at: datetime = _moment(index=True)
+    body: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))
+    """As it came in; null: read."""
+    __table_args__ = (
+        UniqueConstraint("source", "identity"),
+        Index("ix_intake_waiting", "source", "id", sqlite_where=sql(WAITS)),
+        # A number is never given twice: cursors keep it.
+        {"sqlite_autoincrement": True},
+    )

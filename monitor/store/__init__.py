@@ -27,6 +27,7 @@ from monitor.database import (
 from monitor.store.crowd import Crowd
 from monitor.store.feedback import Feedback
 from monitor.store.incidents import Incidents
+from monitor.store.intake import Intakes
 from monitor.store.mentions import Mentions
 from monitor.store.outbox import Outbox
 from monitor.store.register import Register
@@ -48,6 +49,7 @@ class Unit:
         self.outbox = Outbox(session)
         self.feedback = Feedback(session)
         self.register = Register(session)
+        self.intake = Intakes(session)
 
     def fact(self, key: str) -> str | None:
         """A remembered fact about the installation."""

@@ -87,6 +87,7 @@ def test_what_comparison_overlooks_is_the_same_too(tmp_path: Path) -> None:
         "ix_decision_held_back",
         "ix_incident_mates",
         "ix_incident_next_look_at",
+        "ix_intake_waiting",
         "ix_mention_queue",
         "ix_news_group_next_look_at",
         "ix_notification_lane",
