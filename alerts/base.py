@@ -32,6 +32,8 @@ class SignalKind(StrEnum):
     """An official account abuses or leaks: perhaps hijacked."""
     SILENT_SOURCE = "silent_source"
     """A source has been dark for longer than allowed: for operations."""
+    BROKEN_CHANNEL = "broken_channel"
+    """A channel does not deliver, or gave a message up: for operations, over another channel."""
 
 
 class Severity(IntEnum):
@@ -112,6 +114,14 @@ class Reason(StrEnum):
     """The step of the chain is for office hours only, or for all other hours only."""
     OVER = "over"
     """It ended before it was told."""
+    STANDING_IN = "standing_in"
+    """Told over a second channel, since the first does not deliver."""
+    STOOD_IN = "stood_in"
+    """Not told over the first channel any more: a second one told it, and it is over."""
+    FIRST_IS_BACK = "first_is_back"
+    """Not told over the second channel any more: the first delivered it after all."""
+    CHANNEL_BROKEN = "channel_broken"
+    """Not told over the very channel that it says is broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +222,8 @@ class Message:
     """Where to see and take it, when there is an inbox."""
     chart: Chart | None = None
     """The last two days of a spike; drawn by channels that can show a picture."""
+    drill: bool = False
+    """An exercise: its title and summary say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,13 +237,13 @@ class Delivery:
     key: str
     """Idempotency key: the same for every attempt, shown in the delivered message's headers."""
     thread: Mapping[str, Any] | None = None
-    """What this channel's first receipt for the same incident and receiver said, or None."""
+    """What this channel's latest receipt for the same incident and receiver said, or None."""
     created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a channel got back. ``thread`` is kept per incident, receiver and channel."""
+    """What a channel got back. The latest ``thread`` is kept per incident, receiver and channel."""
 
     thread: Mapping[str, Any] = field(default_factory=dict)
     note: str | None = None
@@ -294,8 +306,12 @@ class Channel(Protocol):
         """Hand the message over; returns once the other side has taken it. Raises DeliveryError."""
         ...
 
-    def check(self) -> None:
-        """Try connection and credentials without sending anything. Raises DeliveryError."""
+    def check(self) -> str | None:
+        """Try connection and credentials without sending anything. Raises DeliveryError.
+
+        Returns a sentence for ``check --online`` where there is more, or less, to say than that the
+        channel is reachable and takes our credentials.
+        """
         ...
 
     def close(self) -> None:

@@ -29,12 +29,14 @@ QUIET_AFTER = MappingProxyType(
     }
 )
 """How long a kind must be silent before its incident ends by itself. What is not listed (a leak, a
-threat, a hijacked account) ends when a person says so; a silent source when it speaks again."""
+threat, a hijacked account) ends when a person says so; a silent source when it speaks again, a
+broken channel when it delivers."""
 
 _UNFINISHED = frozenset({IncidentState.OPEN, IncidentState.ACKNOWLEDGED})
 
 _PRECEDENCE = (
     SignalKind.SILENT_SOURCE,
+    SignalKind.BROKEN_CHANNEL,
     SignalKind.ABUSE,
     SignalKind.TOPIC_BURST,
     SignalKind.VOLUME_SPIKE,

@@ -8,15 +8,16 @@ Facts that messages understand, beside those of ``alerts.rules``: spikes give ``
 ``expected`` (counts), ``window_minutes``, ``since`` (ISO 8601) and, if known, ``authors``,
 ``stories`` (distinct ones), ``coverage`` (0..1), ``warming_up`` (little history yet), ``chart`` (a
 :class:`alerts.base.Chart` as JSON) and ``drivers`` (``alerts.drivers`` says what is in it); silent
-sources give ``source``, ``since``, ``fault`` and ``error`` (free of secrets). Whatever is missing is
-left out of the message.
+sources give ``source``, ``since``, ``fault`` and ``error`` (free of secrets), broken channels
+``channel``, ``since``, ``trouble`` (a :class:`alerts.base.DeliveryFault`), ``error``, ``given_up`` and
+``waiting`` (counts). Whatever is missing is left out of the message.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -132,6 +133,36 @@ def compose(
         link=link,
         chart=None if event is Event.RESOLVED else scene.chart(),
     )
+
+
+def as_drill(message: Message) -> Message:
+    """The same, marked as an exercise in title and summary, whatever channel it goes through."""
+    if message.drill:
+        return message
+    language = words(message.language)
+    return replace(
+        message,
+        title=f"{language.text('drill.mark')} {message.title}",
+        summary=f"{language.text('drill.sentence')} {message.summary}",
+        drill=True,
+    )
+
+
+def by_another_way(message: Message, channel: str, since: datetime | None) -> Message:
+    """The same, saying that it comes this way because another channel does not deliver.
+
+    Args:
+        message: as the other channel would have told it.
+        channel: name of that channel.
+        since: since when it has not delivered; None where it refused this very message.
+    """
+    language, name = words(message.language), one_line(channel, 60)
+    if since is None:
+        value = language.text("value.stands_in_at_once", channel=name)
+    else:
+        moment = language.moment(since, ZoneInfo(message.timezone))
+        value = language.text("value.stands_in", channel=name, since=moment)
+    return replace(message, why=((language.text("why.way"), value), *message.why))
 
 
 def heading(message: Message) -> str:
@@ -297,6 +328,7 @@ class _Scene:
             "reveals": self.words.text(f"reveals.{self._category()}"),
             "opened": self.words.moment(self.incident.opened_at, self.zone),
             "source": self._source(),
+            "channel": self._channel(),
             "term": self._topic_word(),
         }
 
@@ -313,6 +345,9 @@ class _Scene:
 
     def _source(self) -> str:
         return one_line(str(self.facts.get("source", "")), 60)
+
+    def _channel(self) -> str:
+        return one_line(str(self.facts.get("channel", "")), 60)
 
     def _deadline(self) -> str:
         """By when the first statement is due; what came in after that moment shows it has passed."""
@@ -343,6 +378,9 @@ class _Scene:
         yield from self._why_counts()
         yield from self._why_drivers()
         yield from self._why_source()
+        yield from self._why_channel()
+        if error := self.facts.get("error"):
+            yield "error", str(error)
 
     def _why_posts(self) -> Iterator[tuple[str, str]]:
         facts = self.facts
@@ -455,8 +493,15 @@ class _Scene:
             )
         elif fault := self.facts.get("fault"):
             yield "fault", self.words.name("fault", str(fault))
-        if error := self.facts.get("error"):
-            yield "error", str(error)
+
+    def _why_channel(self) -> Iterator[tuple[str, str]]:
+        if channel := self._channel():
+            yield "channel", channel
+        if trouble := self.facts.get("trouble"):
+            yield "fault", self.words.name("trouble", str(trouble))
+        for key in ("waiting", "given_up"):
+            if count := _number(self.facts.get(key)):
+                yield key, self.words.count("value.notifications", round(count))
 
     def _counts(self) -> tuple[float | None, float | None]:
         return _number(self.facts.get("observed")), _number(self.facts.get("expected"))
