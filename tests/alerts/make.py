@@ -207,6 +207,8 @@ def message(
             facts = SPIKE_FACTS
         elif kind is SignalKind.SILENT_SOURCE:
             facts = {"source": "nieuws", "fault": "timeout"}
+        elif kind is SignalKind.BROKEN_CHANNEL:
+            facts = {"channel": "mail", "trouble": "unreachable", "waiting": 3, "given_up": 1}
         elif kind in {SignalKind.THREAT, SignalKind.ABUSE}:
             facts = {"platform": "x", "matched": ["Zonnehoek"], "abuse_score": 0.91}
         signals = [signal(kind, brand=brand, severity=severity, facts=facts)]

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import alerts.words
-from alerts.base import Event, Reason, Severity, SignalKind
+from alerts.base import DeliveryFault, Event, Reason, Severity, SignalKind
 from alerts.words import LANGUAGES, words
 from classifiers.base import Confidence, LeakCategory, SentimentLabel
 from connectors.base import SourceFault
@@ -72,6 +72,7 @@ def test_every_word_of_the_program_has_a_word_for_people(language):
     assert set(catalogue["confidence"]) == {each.value for each in Confidence}
     assert set(catalogue["sentiment"]) == {each.value for each in SentimentLabel}
     assert set(catalogue["fault"]) == {each.value for each in SourceFault}
+    assert set(catalogue["trouble"]) == {each.value for each in DeliveryFault}
     for kind in SignalKind:
         assert set(catalogue["summary"][kind.value]) == {each.value for each in Event}, kind
     told = {Reason.OPENED, Reason.WORSENED, Reason.CONTINUES, Reason.RESOLVED}
