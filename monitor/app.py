@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TextIO
+from typing import TYPE_CHECKING, Any, Literal, Self, TextIO
 
 import httpx
 from prometheus_client import CollectorRegistry
@@ -58,6 +58,9 @@ from monitor.seconding import Seconding
 from monitor.store import Store
 from monitor.systemd import Notifier
 from monitor.tending import TendStep
+
+if TYPE_CHECKING:
+    from monitor.site import SiteServer
 
 POLLERS = 16
 """Polls under way at once."""
@@ -116,6 +119,7 @@ class App:
             self._inbox = Inbox()
             self._pollers = ThreadPoolExecutor(POLLERS, thread_name_prefix="poll")
             self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="send")
+            self.site = build_site_server(self.config, self.metrics)
             steps = self._steps(self.config, self._classifier)
             self.daemon = Daemon(
                 steps=steps,
@@ -124,6 +128,7 @@ class App:
                 pools=(self._pollers, self._senders),
                 metrics=self.metrics,
                 notifier=notifier or Notifier(""),
+                site=self.site,
             )
             steps.assess.warm_up()
             steps.poll.begin()
@@ -342,6 +347,23 @@ def build_http(config: Config) -> httpx.Client:
     return guarded_client(
         allow_private_addresses=config.network.allow_private_addresses,
         contact=config.network.contact or None,
+    )
+
+
+def build_site_server(config: Config, metrics: Metrics) -> SiteServer | None:
+    """The public address, where one is configured; it listens once bound."""
+    # Imported here: only who serves needs a web server.
+    from monitor.site import SiteServer  # noqa: PLC0415 - lazy
+
+    web = config.web
+    if not web.enabled:
+        return None
+    return SiteServer(
+        web.host,
+        web.port,
+        certificate=web.certificate_file,
+        key=web.key_file,
+        metrics=metrics,
     )
 
 

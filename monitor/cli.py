@@ -337,6 +337,23 @@ def _run_once(installation: App) -> None:
         raise typer.Exit(EXIT_FAILURES)
 
 
+def _open_site(installation: App) -> None:
+    """Take the port of the public address, where there is one."""
+    if installation.site is None:
+        return
+    try:
+        installation.site.bind()
+    except OSError as error:
+        options = installation.config.web
+        installation.close()
+        _fail(
+            f"merkwacht: web: cannot serve on {options.host}:{options.port}: "
+            f"{error.strerror or error}; check web.port and web.certificate_file, "
+            "or set web.enabled = false",
+            EXIT_FAILURES,
+        )
+
+
 def _run_for_ever(installation: App) -> None:
     from monitor.log import logger  # noqa: PLC0415
     from monitor.web import WebServer  # noqa: PLC0415
@@ -358,6 +375,7 @@ def _run_for_ever(installation: App) -> None:
                 EXIT_FAILURES,
             )
         logger("web").info("listening", host=http.host, port=web.port)
+    _open_site(installation)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.stop())
     signal.signal(signal.SIGHUP, lambda *_: daemon.reload())

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
@@ -27,6 +28,11 @@ from monitor.polling import PollStep
 from monitor.systemd import Notifier
 from monitor.tending import TendStep
 
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
+    from monitor.site import SiteServer
+
 PERIODS: Mapping[str, float] = {"poll": 1, "assess": 2, "detect": 60, "deliver": 1, "tend": 30}
 """Seconds between two turns of a step. Steps with nothing to do cost a query on an index."""
 
@@ -39,9 +45,21 @@ _STALE_SECONDS = 120.0
 _LONG_TICK_SECONDS = 600.0
 
 
+class Listener(Protocol):
+    """Hears from people while the daemon runs, in threads of its own; writes through the inbox."""
+
+    def start(self) -> None:
+        """Begin to listen. Returns at once; what goes wrong later is its own to mend."""
+        ...
+
+    def close(self) -> None:
+        """Hear no more. Returns within a few seconds."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The five steps of one configuration."""
+    """The five steps of one configuration, and by which ways it is spoken to."""
 
     poll: PollStep
     assess: AssessStep
@@ -50,6 +68,9 @@ class Steps:
     tend: TendStep
     close: Callable[[], None]
     """Lets go of connectors and channels."""
+    routes: Sequence[BaseRoute] = ()
+    """What the public address answers."""
+    listeners: Sequence[Listener] = ()
 
 
 @dataclass(slots=True)
@@ -77,6 +98,7 @@ class Daemon:
         pools: Sequence[ThreadPoolExecutor],
         metrics: Metrics,
         notifier: Notifier,
+        site: SiteServer | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.steps = steps
@@ -86,6 +108,7 @@ class Daemon:
         self._pools = pools
         self._metrics = metrics
         self._notifier = notifier
+        self._site = site
         self._monotonic = monotonic
         self._stopping = False
         self._ticking = False
@@ -156,6 +179,7 @@ class Daemon:
         for name in PERIODS:
             self._inbox.post_once(name, partial(self._turn, name))
         scheduler.start()
+        self._listen()
         self._metrics.ready.set(1)
         self._notifier.ready("watching")
         self._log.info("ready", sources=len(self.steps.poll.sources))
@@ -166,6 +190,18 @@ class Daemon:
         finally:
             scheduler.shutdown(wait=False)
             self._drain()
+
+    def _listen(self) -> None:
+        """Be spoken to by the ways of the present steps."""
+        for listener in self.steps.listeners:
+            listener.start()
+        if self._site is not None:
+            self._site.show(self.steps.routes)
+            self._site.start()
+
+    def _unlisten(self) -> None:
+        for listener in self.steps.listeners:
+            listener.close()
 
     def _pump(self, seconds: float = 0.5) -> None:
         try:
@@ -282,8 +318,10 @@ class Daemon:
         except StoreError as error:
             self._log.warning("reload_waits", error=str(error))
             return
+        self._unlisten()
         self.steps.close()
         self.steps, self._next = self._next, None
+        self._listen()
         self._metrics.reloads.labels(OK).inc()
         self._notifier.ready("watching")
         self._log.info("reloaded", sources=len(self.steps.poll.sources))
@@ -294,6 +332,9 @@ class Daemon:
             "draining", polls=self.steps.poll.in_flight, deliveries=self.steps.deliver.in_flight
         )
         deadline = self._monotonic() + DRAIN_SECONDS
+        self._unlisten()
+        if self._site is not None:
+            self._site.stop()
         while self.busy and self._monotonic() < deadline:
             self._pump(0.1)
         if self.busy:
@@ -304,11 +345,17 @@ class Daemon:
     @property
     def busy(self) -> int:
         """How many workers are under way."""
-        return self.steps.poll.in_flight + self.steps.deliver.in_flight
+        return (
+            self.steps.poll.in_flight
+            + self.steps.deliver.in_flight
+            + (0 if self._site is None else self._site.busy)
+        )
 
     def close(self) -> None:
         """Let workers go that wait for us, and close what they use."""
         self._inbox.close()
+        if self._site is not None:
+            self._site.close()
         for pool in self._pools:
             pool.shutdown(wait=False, cancel_futures=True)
         self.steps.close()

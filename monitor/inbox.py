@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 Job = Callable[[], object]
@@ -14,6 +14,10 @@ Result = TypeVar("Result")
 
 class StoppedError(Exception):
     """The daemon drains: a worker's job will not be done any more."""
+
+
+class LateError(Exception):
+    """The main thread did not come round to a job in time; it will not be done."""
 
 
 class Inbox:
@@ -44,11 +48,16 @@ class Inbox:
 
         self._jobs.put(named)
 
-    def ask(self, job: Callable[[], Result]) -> Result:
+    def ask(self, job: Callable[[], Result], *, seconds: float | None = None) -> Result:
         """Hand over a job, wait for the main thread to do it, and return (or raise) what it did.
+
+        Args:
+            job: what to do.
+            seconds: a job that has not been begun by then is taken back; None waits for ever.
 
         Raises:
             StoppedError: the inbox was closed.
+            LateError: taken back.
         """
         answer: Future[Result] = Future()
         with self._lock:
@@ -65,8 +74,8 @@ class Inbox:
 
         self._jobs.put(answered)
         try:
-            return answer.result()
-        except BaseException:
+            return _result(answer, seconds)
+        except CancelledError:
             if answer.cancelled():
                 raise StoppedError from None
             raise
@@ -90,3 +99,13 @@ class Inbox:
             waiting = list(self._waiting)
         for answer in waiting:
             answer.cancel()
+
+
+def _result(answer: Future[Result], seconds: float | None) -> Result:
+    try:
+        return answer.result(seconds)
+    except TimeoutError:
+        # False when it has been begun, or when the job itself ran into a time-out.
+        if answer.cancel():
+            raise LateError from None
+    return answer.result()

@@ -180,6 +180,13 @@ class Metrics:
         self.dead_letters = Gauge(
             "merkwacht_dead_letters", "Notifications given up.", registry=registry
         )
+        # people and platforms
+        self.web_requests = Counter(
+            "merkwacht_web_requests",
+            "Requests at the public address by route and class of status.",
+            ["route", "status"],
+            registry=registry,
+        )
         # the daemon itself
         self.step_seconds = Histogram(
             "merkwacht_step_duration_seconds",
