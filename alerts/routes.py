@@ -161,10 +161,13 @@ def plan(
         return _all_clear(chosen, by_name, told)
     if not chosen:
         return [Decision("", None, send=False, reason=Reason.NO_ROUTE)]
+    passed: list[Decision] = []
+    if incident.kind is SignalKind.BROKEN_CHANNEL:
+        chosen, passed = _around(incident.subject, chosen, receivers)
     return [
         _decide(incident, event, choice, cooldown=cooldown, told=told, now=now)
         for choice, cooldown in chosen
-    ]
+    ] + passed
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +195,47 @@ def _chosen(
                     )
         if not route.continue_:
             return
+
+
+_Chosen = list[tuple[_Choice, timedelta]]
+
+
+def _around(
+    broken: str, chosen: _Chosen, receivers: Sequence[ReceiverOptions]
+) -> tuple[_Chosen, list[Decision]]:
+    """The ways past a broken channel, and the decisions on those that lead through it.
+
+    Whoever is told through the broken channel only is told through the one that stands in for it. If
+    nobody whom a route names can be reached, everybody else who can be is told: better the wrong
+    people than none.
+    """
+    by_name = {receiver.name: receiver for receiver in receivers}
+    ways: dict[tuple[str, str], tuple[_Choice, timedelta]] = {}
+    passed = []
+    for choice, cooldown in chosen:
+        via: Via | None = choice.via
+        if choice.via.use == broken:
+            passed.append(
+                Decision(
+                    choice.receiver,
+                    choice.via,
+                    send=False,
+                    reason=Reason.CHANNEL_BROKEN,
+                    route=choice.route,
+                )
+            )
+            via = by_name[choice.receiver].stand_in(broken)
+        if via is not None:
+            way = _Choice(choice.receiver, via, choice.route)
+            ways.setdefault((choice.receiver, via.use), (way, cooldown))
+    if not ways:
+        first, cooldown = chosen[0]
+        for receiver in receivers:
+            for via in receiver.usual:
+                if via.use != broken:
+                    way = _Choice(receiver.name, via, first.route)
+                    ways[receiver.name, via.use] = (way, cooldown)
+    return list(ways.values()), passed
 
 
 def _decide(
