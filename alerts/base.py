@@ -157,6 +157,8 @@ class Incident:
     opened_at: datetime
     last_signal_at: datetime
     acknowledged_by: str | None = None
+    drill: bool = False
+    """An exercise: told like any other, counted nowhere."""
 
 
 @dataclass(frozen=True, slots=True)

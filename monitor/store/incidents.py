@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy.dialects.sqlite import insert
 from sqlmodel import Session, col, func, select
 
 from alerts.base import Incident, IncidentState, Severity, Signal, SignalKind
+from alerts.history import Entry, Happened
+from alerts.playbooks import key
 from classifiers.base import Assessment
 from connectors.base import Mention
+from monitor.store.evidence import Evidence
+from monitor.store.history import PROGRAM, History, HistoryEntry
 from monitor.store.mentions import pair
 from monitor.tables import (
     AssessmentRow,
-    IncidentEventRow,
     IncidentMentionRow,
     IncidentRow,
     MentionRow,
     SignalRow,
 )
 
+__all__ = ["HistoryEntry", "Incidents", "Life", "RefusedError", "to_incident"]
+
+_BURNING = (IncidentState.OPEN.value, IncidentState.ACKNOWLEDGED.value)
+
+
+class RefusedError(Exception):
+    """What somebody wanted to do with an incident cannot be done now; the message says why."""
+
 
 @dataclass(frozen=True, slots=True)
-class HistoryEntry:
-    """One line of an incident's history."""
+class Life:
+    """What an incident has besides what alerts need of it."""
 
-    at: datetime
-    actor: str
-    event: str
-    note: str
+    acknowledged_at: datetime | None
+    resolved_at: datetime | None
+    reviewed_at: datetime | None
+    assigned_to: str | None
+    merged_into: int | None
+    drill: bool
+    next_look_at: datetime | None
 
 
 class Incidents:
@@ -38,6 +52,10 @@ class Incidents:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.chain = History(session)
+        """The history of all incidents."""
+        self.evidence = Evidence(session)
+        """What their posts said."""
 
     def has_signal(self, key: str) -> bool:
         """Whether a signal with this key was found before."""
@@ -47,8 +65,7 @@ class Incidents:
 
     def burning(self, brand: str | None = None) -> list[Incident]:
         """The incidents that are open or acknowledged, of one brand or all, oldest first."""
-        states = (IncidentState.OPEN.value, IncidentState.ACKNOWLEDGED.value)
-        query = select(IncidentRow).where(col(IncidentRow.state).in_(states))
+        query = select(IncidentRow).where(col(IncidentRow.state).in_(_BURNING))
         if brand is not None:
             query = query.where(IncidentRow.brand == brand)
         return [to_incident(row) for row in self._session.exec(query.order_by(col(IncidentRow.id)))]
@@ -59,6 +76,13 @@ class Incidents:
         if state is not None:
             query = query.where(IncidentRow.state == state.value)
         return [to_incident(row) for row in self._session.exec(query)]
+
+    def mates(self, brand: str, subject: str) -> list[Incident]:
+        """The incidents of a brand about one thing that are not over, oldest first."""
+        query = select(IncidentRow).where(
+            text(BURNING), IncidentRow.brand == brand, IncidentRow.subject == subject
+        )
+        return [to_incident(row) for row in self._session.exec(query.order_by(col(IncidentRow.id)))]
 
     def get(self, incident_id: int) -> Incident | None:
         """One incident, or None."""
@@ -79,7 +103,7 @@ class Incidents:
         self._session.add(row)
         self._session.flush()
         incident = to_incident(row)
-        self.note(incident.id, now, "merkwacht", "opened", signal.key)
+        self.note(incident.id, now, PROGRAM, Happened.OPENED, signal.key)
         return incident
 
     def worsen(
@@ -88,7 +112,7 @@ class Incidents:
         """Raise an incident to the kind and severity of its gravest signal."""
         row = self._session.get_one(IncidentRow, incident_id)
         row.kind, row.severity = kind.value, int(severity)
-        self.note(incident_id, now, "merkwacht", "worsened", f"{kind.value} {severity.word}")
+        self.note(incident_id, now, PROGRAM, Happened.WORSENED, f"{kind.value} {severity.word}")
         return to_incident(row)
 
     def join(self, incident_id: int, signal: Signal, now: datetime) -> Incident:
@@ -109,22 +133,43 @@ class Incidents:
                 incident_id=incident_id,
             )
         )
-        self.link(incident_id, signal.mention_ids)
+        self.link(incident_id, signal.mention_ids, now)
         self._session.flush()
         return to_incident(row)
 
-    def link(self, incident_id: int, mention_ids: Sequence[int]) -> None:
-        """Let mentions belong to an incident; once each."""
+    def link(
+        self, incident_id: int, mention_ids: Sequence[int], now: datetime | None = None
+    ) -> None:
+        """Let mentions belong to an incident, once each, and keep what they say as evidence.
+
+        Args:
+            incident_id: of the incident.
+            mention_ids: of the mentions, known ones included.
+            now: the present; without it the moment of the incident's last signal.
+        """
+        self._session.flush()
+        new = []
         for mention_id in mention_ids:
             statement = insert(IncidentMentionRow).values(
                 incident_id=incident_id, mention_id=mention_id
             )
-            self._session.connection().execute(statement.on_conflict_do_nothing())
+            done = self._session.connection().execute(statement.on_conflict_do_nothing())
+            if done.rowcount:
+                new.append(mention_id)
+        if new:
+            at = now or self._session.get_one(IncidentRow, incident_id).last_signal_at
+            self.keep_evidence(incident_id, new, at)
+
+    def keep_evidence(self, incident_id: int, mention_ids: Collection[int], now: datetime) -> int:
+        """Keep what mentions say, so that it survives whatever becomes of them; once each."""
+        return self.evidence.keep(incident_id, mention_ids, now)
 
     def touch(self, incident_id: int, now: datetime) -> None:
         """The incident still burns: its quiet time starts anew."""
         row = self._session.get_one(IncidentRow, incident_id)
         row.last_signal_at = max(row.last_signal_at, now)
+
+    # -- what people do ------------------------------------------------------------------------
 
     def acknowledge(self, incident_id: int, who: str, now: datetime, note: str = "") -> bool:
         """Somebody takes the incident. False when it is not open."""
@@ -133,41 +178,272 @@ class Incidents:
             return False
         row.state = IncidentState.ACKNOWLEDGED.value
         row.acknowledged_at, row.acknowledged_by = now, who
-        self.note(incident_id, now, who, "acknowledged", note)
+        self._done(row, now, who, Happened.ACKNOWLEDGED, note)
         return True
 
     def resolve(self, incident_id: int, who: str, now: datetime, note: str = "") -> bool:
         """The incident is over. False when it was already."""
         row = self._session.get(IncidentRow, incident_id)
-        if row is None or row.state in (IncidentState.RESOLVED.value, IncidentState.REVIEWED.value):
+        if row is None or row.state not in _BURNING:
             return False
         row.state, row.resolved_at = IncidentState.RESOLVED.value, now
-        self.note(incident_id, now, who, "resolved", note)
+        self._done(row, now, who, Happened.RESOLVED, note)
         return True
+
+    def release(self, incident_id: int, who: str, now: datetime, note: str = "") -> None:
+        """Who has it gives it back: it is open again, and the chain begins anew.
+
+        Raises:
+            RefusedError: nobody has it, or it does not exist.
+        """
+        row = self._row(incident_id)
+        if row.state != IncidentState.ACKNOWLEDGED.value:
+            raise RefusedError(f"incident {incident_id} is {row.state}: nobody has taken it")
+        row.state = IncidentState.OPEN.value
+        row.acknowledged_at = row.acknowledged_by = row.assigned_to = None
+        self._done(row, now, who, Happened.RELEASED, note)
+
+    def assign(self, incident_id: int, whom: str, who: str, now: datetime, note: str = "") -> None:
+        """Somebody is to see to it. What is open stays open until somebody takes it.
+
+        Raises:
+            RefusedError: it is over, or does not exist.
+        """
+        row = self._burning_row(incident_id)
+        row.assigned_to = whom
+        if row.state == IncidentState.ACKNOWLEDGED.value:
+            row.acknowledged_by = whom
+        self._done(row, now, whom, Happened.ASSIGNED, note, actor=who)
+
+    def record(
+        self,
+        incident_id: int,
+        what: Happened,
+        who: str,
+        now: datetime,
+        note: str = "",
+        *,
+        about: str = "",
+    ) -> None:
+        """Something that changes no state: a note, a tick, a statement, an answer.
+
+        Args:
+            incident_id: of the incident, in whatever state.
+            what: happened.
+            who: did it.
+            now: the present.
+            note: in their words.
+            about: of which playbook or step of one.
+
+        Raises:
+            RefusedError: it does not exist, or a milestone has been reached already.
+        """
+        row = self._row(incident_id)
+        if what in (Happened.FIRST_STATEMENT, Happened.ANSWERED):
+            self._refuse_twice(incident_id, what)
+        self._done(row, now, who, what, note, page=key(about) if about else "")
+
+    def reopen(self, incident_id: int, who: str, now: datetime, note: str = "") -> Incident:
+        """It was not over after all: open again, its clocks and its chain begin anew.
+
+        Raises:
+            RefusedError: it is not over, it became part of another one, or does not exist.
+        """
+        row = self._row(incident_id)
+        if row.state in _BURNING:
+            raise RefusedError(f"incident {incident_id} is {row.state}: it is not over")
+        self._refuse_merged(row)
+        row.state = IncidentState.OPEN.value
+        row.acknowledged_at = row.acknowledged_by = row.assigned_to = None
+        row.resolved_at = row.reviewed_at = None
+        # It burns now: what ends by itself when it was quiet for long enough is not quiet yet.
+        row.last_signal_at = max(row.last_signal_at, now)
+        self._done(row, now, who, Happened.REOPENED, note)
+        return to_incident(row)
+
+    def review(self, incident_id: int, who: str, now: datetime, evaluation: str) -> None:
+        """People have looked back: the incident is closed for good.
+
+        Raises:
+            RefusedError: it is not resolved, it became part of another one, the evaluation is
+                empty, or it does not exist.
+        """
+        row = self._row(incident_id)
+        self._refuse_merged(row)
+        if row.state == IncidentState.REVIEWED.value:
+            raise RefusedError(f"incident {incident_id} is reviewed already")
+        if row.state != IncidentState.RESOLVED.value:
+            raise RefusedError(f"incident {incident_id} is {row.state}: resolve it first")
+        if not evaluation.strip():
+            raise RefusedError("an incident is closed with what worked and what did not")
+        row.state, row.reviewed_at = IncidentState.REVIEWED.value, now
+        self._done(row, now, who, Happened.REVIEWED, evaluation)
+
+    def merge(
+        self, incident_id: int, other_id: int, who: str, now: datetime, note: str = ""
+    ) -> tuple[Incident, bool]:
+        """Another incident turns out to be part of this one: it is closed, and said here.
+
+        Its mentions belong to this one from now on; its signals, history and evidence stay its own
+        and are read with this one. Nobody gets an all-clear for it.
+
+        Returns:
+            The incident as it is now, and whether it became graver by that.
+
+        Raises:
+            RefusedError: they are one and the same, this one is over, the other is part of
+                something already or reviewed, or one of them does not exist.
+        """
+        row, other = self._burning_row(incident_id), self._row(other_id)
+        if incident_id == other_id:
+            raise RefusedError("an incident cannot become part of itself")
+        self._refuse_merged(other)
+        if other.state == IncidentState.REVIEWED.value:
+            raise RefusedError(
+                f"incident {other_id} is reviewed: reopen it first if it is not over"
+            )
+        burnt = other.state in _BURNING
+        other.merged_into = incident_id
+        if burnt:
+            other.state, other.resolved_at = IncidentState.RESOLVED.value, now
+        said = f"became part of incident {incident_id}" + (f": {note}" if note else "")
+        self._done(other, now, who, Happened.RESOLVED if burnt else Happened.NOTED, said)
+        self._take_in(incident_id, other_id)
+        row.last_signal_at = max(row.last_signal_at, other.last_signal_at)
+        said = f"took in incident {other_id}" + (f": {note}" if note else "")
+        self._done(row, now, who, Happened.MERGED, said)
+        graver = burnt and other.severity > row.severity
+        if graver:
+            kind, severity = SignalKind(other.kind), Severity(other.severity)
+            return self.worsen(incident_id, kind, severity, now), True
+        return to_incident(row), False
+
+    def _take_in(self, incident_id: int, other_id: int) -> None:
+        mentions = select(
+            func.cast(incident_id, IncidentMentionRow.incident_id.type),  # type: ignore[attr-defined]
+            IncidentMentionRow.mention_id,
+        ).where(IncidentMentionRow.incident_id == other_id)
+        statement = insert(IncidentMentionRow).from_select(["incident_id", "mention_id"], mentions)
+        self._session.flush()
+        self._session.connection().execute(statement.on_conflict_do_nothing())
+
+    def _row(self, incident_id: int) -> IncidentRow:
+        row = self._session.get(IncidentRow, incident_id)
+        if row is None:
+            raise RefusedError(f"there is no incident {incident_id}")
+        return row
+
+    def _burning_row(self, incident_id: int) -> IncidentRow:
+        row = self._row(incident_id)
+        if row.state not in _BURNING:
+            raise RefusedError(f"incident {incident_id} is {row.state}: reopen it first")
+        return row
+
+    @staticmethod
+    def _refuse_merged(row: IncidentRow) -> None:
+        if row.merged_into is not None:
+            raise RefusedError(
+                f"incident {row.id} became part of incident {row.merged_into}: look there"
+            )
+
+    def _refuse_twice(self, incident_id: int, what: Happened) -> None:
+        """A milestone is reached once; an incident that is reopened needs it anew."""
+        reached: HistoryEntry | None = None
+        for entry in self.history(incident_id):
+            if entry.event == what.value:
+                reached = entry
+            elif entry.event == Happened.REOPENED.value:
+                reached = None
+        if reached is not None:
+            word = "the first statement" if what is Happened.FIRST_STATEMENT else "the answer"
+            raise RefusedError(
+                f"{word} of incident {incident_id} was recorded already, by {reached.actor} "
+                f"at {reached.at:%Y-%m-%d %H:%M} UTC; add what came after it as a note"
+            )
+
+    def _done(
+        self,
+        row: IncidentRow,
+        now: datetime,
+        who: str,
+        what: Happened,
+        note: str,
+        *,
+        actor: str = "",
+        page: str = "",
+    ) -> None:
+        """One act: its line in the history, and the daemon looks at the incident at once."""
+        if row.id is None:
+            raise LookupError("the incident has not been stored yet")
+        self.chain.append(row.id, Entry(now, what, who, page), actor=actor, note=note)
+        row.next_look_at = now
+
+    # -- what happened -------------------------------------------------------------------------
 
     def note(self, incident_id: int, at: datetime, actor: str, event: str, note: str = "") -> None:
         """Append a line to an incident's history."""
-        self._session.add(
-            IncidentEventRow(incident_id=incident_id, at=at, actor=actor, event=event, note=note)
-        )
+        self.chain.write(incident_id, at, actor, str(event), note)
+
+    def append(self, incident_id: int, entry: Entry, *, actor: str = "", note: str = "") -> None:
+        """The same from an entry: all that clocks and escalation remember goes this way."""
+        self.chain.append(incident_id, entry, actor=actor, note=note)
 
     def history(self, incident_id: int) -> list[HistoryEntry]:
         """An incident's history, oldest first."""
-        query = (
-            select(IncidentEventRow)
-            .where(IncidentEventRow.incident_id == incident_id)
-            .order_by(col(IncidentEventRow.id))
+        return self.chain.of([incident_id])
+
+    def entries(self, incident_id: int) -> list[Entry]:
+        """The same for clocks and escalation."""
+        found = (line.entry() for line in self.history(incident_id))
+        return [entry for entry in found if entry is not None]
+
+    def family(self, incident_id: int) -> list[int]:
+        """An incident and all that became part of it, also by way of others; itself first."""
+        found, ahead = [incident_id], [incident_id]
+        while ahead:
+            query = select(IncidentRow.id).where(col(IncidentRow.merged_into).in_(ahead))
+            ahead = [
+                number
+                for number in self._session.exec(query.order_by(col(IncidentRow.id)))
+                if number is not None and number not in found
+            ]
+            found += ahead
+        return found
+
+    def places(self, brand: str) -> list[Incident]:
+        """What a new signal of a brand may join: what burns, also by the name of what it took in.
+
+        An incident that took in others stands here once more for each of them, with their kind and
+        subject and its own number: what would have joined them joins it.
+        """
+        found = self.burning(brand)
+        own = [incident for incident in found]
+        for incident in own:
+            for number in self.family(incident.id)[1:]:
+                part = self._session.get_one(IncidentRow, number)
+                found.append(replace(incident, kind=SignalKind(part.kind), subject=part.subject))
+        return found
+
+    def life(self, incident_id: int) -> Life | None:
+        """What an incident has besides what alerts need of it; None when there is none."""
+        row = self._session.get(IncidentRow, incident_id)
+        if row is None:
+            return None
+        return Life(
+            acknowledged_at=row.acknowledged_at,
+            resolved_at=row.resolved_at,
+            reviewed_at=row.reviewed_at,
+            assigned_to=row.assigned_to,
+            merged_into=row.merged_into,
+            drill=row.drill,
+            next_look_at=row.next_look_at,
         )
-        return [
-            HistoryEntry(row.at, row.actor, row.event, row.note)
-            for row in self._session.exec(query)
-        ]
 
     def signals(self, incident_id: int) -> list[Signal]:
-        """An incident's signals, oldest first."""
+        """An incident's signals, oldest first, with those of what became part of it."""
         query = (
             select(SignalRow)
-            .where(SignalRow.incident_id == incident_id)
+            .where(col(SignalRow.incident_id).in_(self.family(incident_id)))
             .order_by(col(SignalRow.id))
         )
         return [_to_signal(row) for row in self._session.exec(query)]
@@ -218,6 +494,7 @@ def to_incident(row: IncidentRow) -> Incident:
         opened_at=row.opened_at,
         last_signal_at=row.last_signal_at,
         acknowledged_by=row.acknowledged_by,
+        drill=row.drill,
     )
 
 

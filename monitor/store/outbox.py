@@ -12,14 +12,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import insert, text
+from sqlalchemy import select as sa_select
 from sqlalchemy.orm import load_only
 from sqlmodel import Session, col, func, select
 
-from alerts.base import Event, Receipt
+from alerts.base import Event, Reason, Receipt
 from alerts.retry import GIVE_UP_AFTER, next_attempt
 from alerts.routes import Told
-from monitor.tables import WAITING, DecisionRow, NotificationRow, ThreadRow
+from monitor.tables import (
+    WAITING,
+    DecisionRow,
+    NotificationAboutRow,
+    NotificationRow,
+    ThreadRow,
+)
 
 PROBE_PAUSE = timedelta(seconds=30)
 """A lane that waits is tried again this soon when there is something new to say."""
@@ -29,6 +36,23 @@ PROMPT_ATTEMPTS = 5
 the message that kills, and it waits as a failed one does and lets those behind it pass."""
 
 PENDING, DELIVERED, DEAD = "pending", "delivered", "dead"
+WITHDRAWN = "withdrawn"
+"""No longer wanted when its turn came: somebody had taken it, or it was over."""
+
+_TOLD_NOBODY = (DEAD, WITHDRAWN)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """A further incident that a message tells of."""
+
+    incident_id: int
+    event: Event
+    reason: Reason
+    since: datetime
+    """When it was decided that this is to be told."""
+    page: str = ""
+    """Key of the page or of the clock's call, where it is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +70,13 @@ class Pending:
     created_at: datetime
     attempts: int
     thread: Mapping[str, Any] | None
+    reason: str = ""
+    """Why it is sent: a word of ``Reason``."""
+    page: str = ""
+    """Key of the page or of the clock's call, where it is one."""
+    drill: bool = False
+    failover_of: str | None = None
+    """Key of the notification that this one takes over."""
 
     @property
     def lane(self) -> tuple[str, str]:
@@ -85,27 +116,83 @@ class Outbox:
         addresses: Sequence[str],
         message: Mapping[str, Any],
         now: datetime,
+        reason: str = "",
+        page: str = "",
+        further: Sequence[About] = (),
+        drill: bool = False,
+        failover_of: str | None = None,
     ) -> bool:
-        """Put a notification into the outbox. False when its key is there already."""
+        """Put a notification into the outbox. False when its key is there already.
+
+        ``further`` are the other incidents that the message tells of.
+        """
         if self._session.exec(select(NotificationRow.id).where(NotificationRow.key == key)).first():
             return False
-        self._session.add(
-            NotificationRow(
-                key=key,
-                incident_id=incident_id,
-                event=event.value,
-                receiver=receiver,
-                channel=channel,
-                addresses=list(addresses),
-                message=dict(message),
-                state=PENDING,
-                created_at=now,
-                next_attempt_at=now,
-            )
+        row = NotificationRow(
+            key=key,
+            incident_id=incident_id,
+            event=event.value,
+            receiver=receiver,
+            channel=channel,
+            addresses=list(addresses),
+            message=dict(message),
+            state=PENDING,
+            created_at=now,
+            next_attempt_at=now,
+            reason=reason,
+            page=page,
+            drill=drill,
+            failover_of=failover_of,
         )
+        self._session.add(row)
         self._session.flush()
+        if further:
+            self._tell_further(row, further)
         self._probe_lane(receiver, channel, now)
         return True
+
+    def _tell_further(self, row: NotificationRow, further: Sequence[About]) -> None:
+        self._session.connection().execute(
+            insert(NotificationAboutRow),
+            [
+                {
+                    "notification_id": row.id,
+                    "incident_id": each.incident_id,
+                    "event": each.event.value,
+                    "reason": each.reason.value,
+                    "page": each.page,
+                    "since": each.since,
+                }
+                for each in further
+            ],
+        )
+
+    def further(self, notification_id: int) -> list[About]:
+        """The other incidents that a message tells of, where it tells of several."""
+        query = (
+            select(NotificationAboutRow)
+            .where(NotificationAboutRow.notification_id == notification_id)
+            .order_by(col(NotificationAboutRow.incident_id))
+        )
+        return [
+            About(row.incident_id, Event(row.event), Reason(row.reason), row.since, row.page)
+            for row in self._session.exec(query)
+        ]
+
+    def withdraw(self, notification_id: int, reason: Reason, now: datetime) -> None:
+        """Let a notification not leave any more; why is kept as a decision."""
+        row = self._session.get_one(NotificationRow, notification_id)
+        row.state = WITHDRAWN
+        row.fault, row.error = None, reason.value
+        self.decided(
+            row.incident_id,
+            now,
+            Event(row.event),
+            receiver=row.receiver,
+            channel=row.channel,
+            send=False,
+            reason=reason.value,
+        )
 
     def _probe_lane(self, receiver: str, channel: str, now: datetime) -> None:
         # Something new to say is a good moment to see whether the channel is back, unless the
@@ -202,6 +289,10 @@ class Outbox:
             created_at=row.created_at,
             attempts=row.attempts,
             thread=None if thread is None else thread.reference,
+            reason=row.reason,
+            page=row.page,
+            drill=row.drill,
+            failover_of=row.failover_of,
         )
 
     def delivered(self, pending: Pending, now: datetime, receipt: Receipt) -> None:
@@ -269,20 +360,25 @@ class Outbox:
         )
 
     def told(self, incident_id: int) -> list[Told]:
-        """Who was told of an incident before, or is about to be: dead letters told nobody."""
-        query = (
-            select(NotificationRow)
-            .where(NotificationRow.incident_id == incident_id, NotificationRow.state != DEAD)
-            .order_by(col(NotificationRow.id))
+        """Who was told of an incident before, or is about to be, in order.
+
+        Dead letters and what was withdrawn told nobody.
+        """
+        row = NotificationRow
+        columns = (col(row.id), col(row.receiver), col(row.channel), col(row.created_at))
+        heard = col(row.state).not_in(_TOLD_NOBODY)
+        about = NotificationAboutRow
+        own = sa_select(*columns, col(row.event)).where(col(row.incident_id) == incident_id, heard)
+        among = (
+            sa_select(*columns, col(about.event))
+            .join(about, col(about.notification_id) == col(row.id))
+            .where(col(about.incident_id) == incident_id, heard)
         )
+        connection = self._session.connection()
+        found = [*connection.execute(own), *connection.execute(among)]
         return [
-            Told(
-                receiver=row.receiver,
-                channel=row.channel,
-                event=Event(row.event),
-                at=row.created_at,
-            )
-            for row in self._session.exec(query)
+            Told(receiver, channel, Event(event), at)
+            for _, receiver, channel, at, event in sorted(found, key=lambda each: each[0])
         ]
 
     def planned(self, incident_id: int, receiver: str, channel: str) -> int:
