@@ -9,6 +9,7 @@ from connectors.mastodon import MastodonConnector
 from connectors.plugins import discover
 from connectors.reddit import RedditConnector
 from connectors.rss import RssConnector
+from connectors.webhook import WebhookConnector
 from connectors.x import XConnector
 
 BUILT_IN: dict[str, type[Connector]] = {
@@ -19,6 +20,7 @@ BUILT_IN: dict[str, type[Connector]] = {
     "mastodon": MastodonConnector,
     "reddit": RedditConnector,
     "rss": RssConnector,
+    "webhook": WebhookConnector,
     "x": XConnector,
 }
 """The kinds of source that come with the program: the word in the configuration, and the class."""

@@ -9,9 +9,16 @@ nobody, and is called from several threads.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from connectors.base import Arrival, Intake
+
+_AT_ONCE = 20
+"""Arrivals that are held in memory together."""
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +54,13 @@ class NotAdmittedError(Exception):
 class Door(Protocol):
     """Decides what comes in. Safe to call from several threads."""
 
-    prompt: bool
-    """Whether the source is polled at once when something came in. Only for sources that ask nobody
-    else: the pauses that a platform wants are kept."""
+    @property
+    def prompt(self) -> bool:
+        """Whether the source is polled at once when something came in.
+
+        Only for sources that ask nobody else: the pauses that a platform wants are kept.
+        """
+        ...
 
     def greet(self, query: Mapping[str, str]) -> Greeting:
         """Answer a GET. Raises NotAdmittedError."""
@@ -77,3 +88,50 @@ class TakesPushes(Protocol):
 def fingerprint(body: bytes) -> str:
     """An identity for pushes whose sender gives them none: the same body counts as the same."""
     return hashlib.sha256(body).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far a source has read its intake: part of its cursor."""
+
+    done: int = 0
+    """Arrivals up to this number are read to their end."""
+    begun: int = 0
+    """So many items of the next one are read."""
+
+    @classmethod
+    def read(cls, kept: Any) -> Place:
+        """From what :meth:`kept` gave; anything else: the beginning."""
+        return cls(*kept) if isinstance(kept, Sequence) and len(kept) == 2 else cls()  # noqa: PLR2004
+
+    def kept(self) -> list[int]:
+        """As JSON."""
+        return [self.done, self.begun]
+
+
+def items(
+    intake: Intake | None, place: Place, split: Callable[[Arrival], Sequence[Item]]
+) -> Iterator[tuple[Item | None, Arrival, Place]]:
+    """Walk through what was pushed since ``place``.
+
+    Args:
+        intake: of the source; None has nothing.
+        place: where it was left.
+        split: gives the items of an arrival; must give the same each time.
+
+    Yields:
+        Each item (None for an arrival without any), its arrival, and the place behind it.
+    """
+    while intake is not None:
+        arrivals = intake.after(place.done, _AT_ONCE)
+        if not arrivals:
+            return
+        for arrival in arrivals:
+            found = split(arrival)
+            if place.begun >= len(found):
+                yield None, arrival, Place(arrival.number)
+            for number in range(place.begun, len(found)):
+                whole = number + 1 == len(found)
+                place = Place(arrival.number) if whole else Place(place.done, number + 1)
+                yield found[number], arrival, place
+            place = Place(arrival.number)

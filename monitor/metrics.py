@@ -74,6 +74,18 @@ class Metrics:
             ["source"],
             registry=registry,
         )
+        self.pushes = Counter(
+            "merkwacht_pushes",
+            "What was pushed to a source: stored, repeated, refused, too_many.",
+            ["source", "outcome"],
+            registry=registry,
+        )
+        self.pushes_waiting = Gauge(
+            "merkwacht_pushes_waiting",
+            "Pushes to a source that its next poll will read.",
+            ["source"],
+            registry=registry,
+        )
         # meaning
         self.assessed = Counter(
             "merkwacht_mentions_assessed",

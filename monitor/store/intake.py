@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy import delete, text, update
@@ -47,17 +46,14 @@ class Intakes:
         )
         return {source: (count, size or 0) for source, count, size in self._session.exec(query)}
 
-    def settle(self, read_until: Mapping[str, int]) -> int:
-        """Erase what was read, up to a number for each source; its identity stays. Returns how many."""
-        erased = 0
-        for source, number in read_until.items():
-            statement = (
-                update(IntakeRow)
-                .where(col(IntakeRow.source) == source, col(IntakeRow.id) <= number, text(WAITS))
-                .values(body=None)
-            )
-            erased += self._session.connection().execute(statement).rowcount
-        return erased
+    def settle(self, source: str, number: int) -> int:
+        """Erase what ``source`` has read, up to ``number``; identities stay. Returns how many."""
+        statement = (
+            update(IntakeRow)
+            .where(col(IntakeRow.source) == source, col(IntakeRow.id) <= number, text(WAITS))
+            .values(body=None)
+        )
+        return self._session.connection().execute(statement).rowcount
 
     def purge(self, *, done_before: datetime, any_before: datetime, limit: int) -> tuple[int, int]:
         """Forget what came in before these moments.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from connectors import BUILT_IN
 from connectors.base import Connector, ConnectorError, Context, Page, SourceFault
 from connectors.http import guarded_client
 from tests.connectors.faultserver import FaultServer, Reply, unused_port
+from tests.connectors.pushing import Pushes
 
 BILLION_LAUGHS = (
     b'<?xml version="1.0"?><!DOCTYPE rss [<!ENTITY a0 "ha">'
@@ -77,6 +79,7 @@ ONE_POST = {
     "file": b'{"id": "1", "source": "x", "text": "zonnehoek", '
     b'"published_at": "2026-11-10T12:00:00Z"}\n',
 }
+ONE_POST["webhook"] = ONE_POST["file"]
 NOTHING = {"x": b'{"meta": {"result_count": 0}}', "mastodon": b"[]"}
 """What a source answers that has nothing new."""
 OVER_HTTP: dict[str, Callable[[str], dict[str, Any]]] = {
@@ -109,6 +112,12 @@ OVER_HTTP: dict[str, Callable[[str], dict[str, Any]]] = {
     "hackernews": lambda url: {"base_url": url, "timeout_seconds": 0.5, "max_bytes": 500_000},
 }
 
+WITHOUT_HTTP: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "file": lambda path: {"path": path},
+    "webhook": lambda _: {"secret": f"whsec_{'QUJD' * 11}"},
+}
+"""Kinds that ask nobody, and their options where a file with one post lies at a path."""
+
 
 def build(kind: str, context: Context, **options: Any) -> Connector:
     connector = BUILT_IN[kind]
@@ -125,7 +134,7 @@ def poll(connector: Connector) -> list[Page]:
 
 
 def test_every_kind_has_a_way_through_this_test() -> None:
-    assert set(BUILT_IN) == set(ONE_POST) == {*OVER_HTTP, "file"}
+    assert set(BUILT_IN) == set(ONE_POST) == {*OVER_HTTP, *WITHOUT_HTTP}
     assert all(connector.kind == kind for kind, connector in BUILT_IN.items())
 
 
@@ -298,8 +307,11 @@ def test_cursors_are_json_and_a_poll_from_the_last_one_repeats_nothing(
     )
     path = tmp_path / "mentions.jsonl"
     path.write_bytes(ONE_POST["file"])
-    options = OVER_HTTP[kind](server.url) if kind in OVER_HTTP else {"path": path}
-    connector = build(kind, context, **options)
+    options = WITHOUT_HTTP[kind](path) if kind in WITHOUT_HTTP else OVER_HTTP[kind](server.url)
+    pushes = Pushes()
+    if kind == "webhook":
+        pushes.push(ONE_POST[kind])
+    connector = build(kind, replace(context, intake=pushes), **options)
     pages = list(connector.fetch(None))
     assert [post.text for page in pages for post in page.posts] == ["zonnehoek"]
     cursor = json.loads(json.dumps(pages[-1].cursor))
