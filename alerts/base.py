@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:
     from connectors.options import Options
@@ -48,6 +48,10 @@ class Severity(IntEnum):
     def word(self) -> str:
         """The word used in configuration, logs and messages."""
         return self.name.lower()
+
+
+SeverityWord = Literal["low", "medium", "high", "critical"]
+"""A severity as configurations write it."""
 
 
 class IncidentState(StrEnum):

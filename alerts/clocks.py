@@ -15,9 +15,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from alerts.base import Reason, Severity, SignalKind
+from alerts.base import Reason, Severity, SeverityWord, SignalKind
 from alerts.history import Entry, Happened, keys, until
-from alerts.routes import SeverityWord
 from alerts.worktime import Calendar, Counting
 from connectors.options import Options
 

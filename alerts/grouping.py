@@ -9,8 +9,7 @@ from enum import StrEnum
 
 from pydantic import Field, model_validator
 
-from alerts.base import Event, Incident, Reason, Severity, SignalKind
-from alerts.routes import SeverityWord
+from alerts.base import Event, Incident, Reason, Severity, SeverityWord, SignalKind
 from connectors.options import Options
 
 

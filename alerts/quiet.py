@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 
 from pydantic import Field, field_validator
 
-from alerts.base import Severity, SignalKind
-from alerts.routes import SeverityWord
+from alerts.base import Severity, SeverityWord, SignalKind
 from alerts.weekhours import MINUTES_A_DAY, ONE_DAY, Span, Stretch, stretches, week_of, zone_of
 from alerts.worktime import Calendar
 from connectors.options import Options

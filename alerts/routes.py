@@ -8,14 +8,50 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from alerts.base import Event, Incident, IncidentState, Reason, Severity, SignalKind
+from alerts.base import (
+    Event,
+    Incident,
+    IncidentState,
+    Reason,
+    Severity,
+    SeverityWord,
+    Signal,
+    SignalKind,
+)
+from alerts.grouping import GroupOptions
+from alerts.quiet import QuietOptions
 from connectors.options import Options
 
-SeverityWord = Literal["low", "medium", "high", "critical"]
+POLICY_RULES = (
+    "confidential",
+    "names",
+    "spokesperson",
+    "respect",
+    "honesty",
+    "copyright",
+    "covert",
+    "own_account",
+    "feedback",
+    "complaint",
+)
+"""Rules of the social-media policy that may fire, and what is addressed to the brand."""
+
+RULES = (*(kind.value for kind in SignalKind), *POLICY_RULES)
+"""What routes and clocks may name: kinds of signals, and rules of the policy."""
+
+_RULES_OF: Mapping[SignalKind, tuple[str, ...]] = MappingProxyType(
+    {
+        SignalKind.LEAK: ("confidential",),
+        SignalKind.THREAT: ("respect",),
+        SignalKind.ABUSE: ("respect",),
+        SignalKind.OFFICIAL_ACCOUNT: ("own_account",),
+    }
+)
 
 
 class Via(Options):
@@ -42,6 +78,8 @@ class ReceiverOptions(Options):
     channels: tuple[Via, ...] = Field(min_length=1)
     """How to reach it: every channel listed gets every message, save those that stand in for
     another."""
+    quiet: QuietOptions | None = None
+    """When it is left in peace. Default: never."""
 
     @model_validator(mode="after")
     def _each_channel_once(self) -> ReceiverOptions:
@@ -77,8 +115,8 @@ class ReceiverOptions(Options):
         return next((via for via in self.channels if via.stands_in_for == channel), None)
 
 
-class RouteOptions(Options):
-    """One rule of who gets what. An empty list of kinds or brands means all of them."""
+class MatchOptions(Options):
+    """Which incidents a route is for. An empty list means all of them."""
 
     model_config = ConfigDict(validate_by_alias=True, validate_by_name=True)
 
@@ -88,25 +126,148 @@ class RouteOptions(Options):
     """Least severity it is for: low, medium, high or critical."""
     brands: tuple[str, ...] = ()
     """Brands it is for; empty: all."""
-    receivers: tuple[str, ...] = Field(min_length=1)
-    """Names of those who are told."""
+    sources: tuple[str, ...] = ()
+    """Sources of its posts, one of which is enough; empty: all."""
+    languages: tuple[str, ...] = ()
+    """Languages of its posts as ISO 639 codes, one of which is enough; empty: all."""
+    rules: tuple[str, ...] = ()
+    """Rules of the policy that fired, one of which is enough; empty: all."""
     continue_: Annotated[bool, Field(alias="continue")] = False
     """Whether later routes are asked too; otherwise the first match ends the search."""
-    cooldown_minutes: float = Field(default=60, ge=0, le=7 * 24 * 60)
-    """Minutes of silence towards a receiver between two messages that an incident goes on."""
 
     @property
     def severity(self) -> Severity:
         """``min_severity`` as a value that compares."""
         return Severity[self.min_severity.upper()]
 
-    def matches(self, incident: Incident) -> bool:
-        """Whether it is for this incident."""
+    def matches(self, incident: Incident, traits: Traits | None = None) -> bool:
+        """Whether it is for this incident. ``traits`` are what an incident does not say by itself."""
+        known = traits or NO_TRAITS
         return (
             (not self.kinds or incident.kind in self.kinds)
             and incident.severity >= self.severity
             and (not self.brands or incident.brand in self.brands)
+            and (not self.sources or not known.sources.isdisjoint(self.sources))
+            and (not self.languages or not known.languages.isdisjoint(self.languages))
+            and (not self.rules or not known.rules.isdisjoint(self.rules))
         )
+
+
+class BranchOptions(MatchOptions):
+    """A route within a route. What it leaves out it has from the route around it."""
+
+    receivers: tuple[str, ...] | None = None
+    """Names of those who are told."""
+    cooldown_minutes: float | None = Field(default=None, ge=0, le=7 * 24 * 60)
+    """Minutes of silence towards a receiver between two messages that an incident goes on."""
+    escalation: str | None = None
+    """Name of the chain that is gone through until somebody takes the incident; ``""``: none."""
+    group: GroupOptions | None = None
+    """How its news is gathered into messages."""
+    routes: tuple[BranchOptions, ...] = ()
+    """Routes within it, asked in order; where none matches it speaks itself."""
+
+
+class RouteOptions(MatchOptions):
+    """One rule of who gets what. An empty list of kinds or brands means all of them."""
+
+    receivers: tuple[str, ...] = Field(min_length=1)
+    """Names of those who are told."""
+    cooldown_minutes: float = Field(default=60, ge=0, le=7 * 24 * 60)
+    """Minutes of silence towards a receiver between two messages that an incident goes on."""
+    escalation: str | None = None
+    """Name of the chain that is gone through until somebody takes the incident. Default: none."""
+    group: GroupOptions | None = None
+    """How its news is gathered into messages. Default: every piece is a message of its own."""
+    routes: tuple[BranchOptions, ...] = ()
+    """Routes within it, asked in order; where none matches it speaks itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What routes ask of an incident besides what it says itself."""
+
+    sources: frozenset[str] = frozenset()
+    """Where its posts were found."""
+    languages: frozenset[str] = frozenset()
+    rules: frozenset[str] = frozenset()
+    """Kinds of its signals, and rules of the policy that fired."""
+
+
+NO_TRAITS = Traits()
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A route that speaks for an incident, with what it has from the routes around it."""
+
+    path: tuple[int, ...]
+    """Its place, and that within it, each counted from 0."""
+    route: RouteOptions
+
+    @property
+    def name(self) -> str:
+        """Its place as the configuration check writes it: ``routes[1].routes[0]``."""
+        return ".".join(f"routes[{place}]" for place in self.path)
+
+
+def rules_of(signal: Signal) -> frozenset[str]:
+    """What fired: the kind of the signal, and the rules of the policy that stand behind it."""
+    found = {signal.kind.value, *_RULES_OF.get(signal.kind, ())}
+    if signal.facts.get("category") == "personal_data":
+        found.add("names")
+    named = signal.facts.get("rules", ())
+    named = (*named, signal.facts.get("rule")) if isinstance(named, list | tuple) else ()
+    return frozenset(found.union(each for each in named if isinstance(each, str)))
+
+
+def matching(
+    routes: Sequence[MatchOptions], incident: Incident, traits: Traits = NO_TRAITS
+) -> list[Leaf]:
+    """The routes that speak for an incident, in order.
+
+    Of a route with routes within it, those within that match, else itself; the first match ends the
+    search at its level unless it says ``continue``.
+    """
+    return list(_leaves(routes, incident, traits, (), None))
+
+
+def asks_for(routes: Sequence[MatchOptions], trait: str) -> bool:
+    """Whether any route asks for ``sources``, ``languages`` or ``rules``: finding them costs a query."""
+    return any(
+        getattr(route, trait) or asks_for(getattr(route, "routes", ()), trait) for route in routes
+    )
+
+
+def _leaves(
+    routes: Sequence[MatchOptions],
+    incident: Incident,
+    traits: Traits,
+    around: tuple[int, ...],
+    parent: RouteOptions | None,
+) -> Iterator[Leaf]:
+    for place, route in enumerate(routes):
+        if not route.matches(incident, traits):
+            continue
+        whole = route if isinstance(route, RouteOptions) else _inherited(route, parent)
+        path = (*around, place)
+        within = list(_leaves(whole.routes, incident, traits, path, whole))
+        yield from within or [Leaf(path, whole)]
+        if not route.continue_:
+            return
+
+
+def _inherited(route: MatchOptions, parent: RouteOptions | None) -> RouteOptions:
+    """A branch with what it leaves out from the route around it."""
+    if parent is None:
+        raise ValueError("a route within a route has one around it")
+    given: dict[str, Any] = {
+        name: getattr(route, name)
+        for name in ("receivers", "cooldown_minutes", "escalation", "group")
+        if getattr(route, name) is not None
+    }
+    given["routes"] = getattr(route, "routes", ())
+    return parent.model_copy(update=given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +292,8 @@ class Decision:
     reason: Reason
     route: int | None = None
     """Place of the route that said so, counted from 0; None where no route was asked."""
+    path: tuple[int, ...] = ()
+    """The same, with the places of the routes within it; empty where no route was asked."""
 
 
 def plan(
@@ -141,6 +304,7 @@ def plan(
     receivers: Sequence[ReceiverOptions],
     told: Sequence[Told],
     now: datetime,
+    traits: Traits = NO_TRAITS,
 ) -> list[Decision]:
     """Decide who is told that ``event`` happened to ``incident``, and say why for each.
 
@@ -151,12 +315,13 @@ def plan(
         receivers: all of them; a route's unknown name is an error of the configuration.
         told: every notification of this incident so far, in any order.
         now: for the cool-down.
+        traits: where its posts were found, in which language, what fired.
 
     Raises:
         KeyError: a route names a receiver that does not exist.
     """
     by_name = {receiver.name: receiver for receiver in receivers}
-    chosen = list(_chosen(incident, routes, by_name))
+    chosen = list(_chosen(matching(routes, incident, traits), by_name))
     if event is Event.RESOLVED:
         return _all_clear(chosen, by_name, told)
     if not chosen:
@@ -174,27 +339,23 @@ def plan(
 class _Choice:
     receiver: str
     via: Via
-    route: int
+    path: tuple[int, ...]
 
 
 def _chosen(
-    incident: Incident, routes: Sequence[RouteOptions], by_name: Mapping[str, ReceiverOptions]
+    leaves: Sequence[Leaf], by_name: Mapping[str, ReceiverOptions]
 ) -> Iterator[tuple[_Choice, timedelta]]:
     """Each receiver and channel once, with the cool-down of the first route that names it."""
     seen = set()
-    for place, route in enumerate(routes):
-        if not route.matches(incident):
-            continue
-        for name in route.receivers:
+    for leaf in leaves:
+        for name in leaf.route.receivers:
             for via in by_name[name].usual:
                 if (name, via.use) not in seen:
                     seen.add((name, via.use))
                     yield (
-                        _Choice(name, via, place),
-                        timedelta(minutes=route.cooldown_minutes),
+                        _Choice(name, via, leaf.path),
+                        timedelta(minutes=leaf.route.cooldown_minutes),
                     )
-        if not route.continue_:
-            return
 
 
 _Chosen = list[tuple[_Choice, timedelta]]
@@ -221,19 +382,20 @@ def _around(
                     choice.via,
                     send=False,
                     reason=Reason.CHANNEL_BROKEN,
-                    route=choice.route,
+                    route=choice.path[0],
+                    path=choice.path,
                 )
             )
             via = by_name[choice.receiver].stand_in(broken)
         if via is not None:
-            way = _Choice(choice.receiver, via, choice.route)
+            way = _Choice(choice.receiver, via, choice.path)
             ways.setdefault((choice.receiver, via.use), (way, cooldown))
     if not ways:
         first, cooldown = chosen[0]
         for receiver in receivers:
             for via in receiver.usual:
                 if via.use != broken:
-                    way = _Choice(receiver.name, via, first.route)
+                    way = _Choice(receiver.name, via, first.path)
                     ways[receiver.name, via.use] = (way, cooldown)
     return list(ways.values()), passed
 
@@ -259,7 +421,8 @@ def _decide(
         choice.via,
         send=reason is Reason(event.value),
         reason=reason,
-        route=choice.route,
+        route=choice.path[0],
+        path=choice.path,
     )
 
 
@@ -287,7 +450,8 @@ def _all_clear(
             choice.via,
             send=False,
             reason=Reason.NOT_TOLD_BEFORE,
-            route=choice.route,
+            route=choice.path[0],
+            path=choice.path,
         )
         for choice, _ in chosen
         if (choice.receiver, choice.via.use) not in informed

@@ -44,9 +44,8 @@ from alerts.grouping import APART, GroupOptions, News, group_key, joined, news_o
 from alerts.history import Entry, Happened, standing
 from alerts.holding import Circumstances, Ruling, rule_on
 from alerts.incidents import SPIKES, Joined, correlate, quiet
-from alerts.quiet import QuietOptions
 from alerts.rota import RotaOptions
-from alerts.routes import ReceiverOptions, RouteOptions, Told, plan
+from alerts.routes import ReceiverOptions, RouteOptions, Told, matching, plan
 from alerts.silences import (
     Crisis,
     InhibitionOptions,
@@ -65,25 +64,12 @@ from connectors.options import Options
 FOLDER = Path(__file__).parent.parent / "scenarios"
 
 
-class Receiver(ReceiverOptions):
-    """A receiver with its quiet hours."""
-
-    quiet: QuietOptions | None = None
-
-
-class Route(RouteOptions):
-    """A route with its chain and its groups."""
-
-    escalation: str | None = None
-    group: GroupOptions | None = None
-
-
 class Setup(Options):
     """The part of a configuration that a timeline needs, with the keys of the real one."""
 
     office: OfficeOptions = OfficeOptions()
-    receivers: tuple[Receiver, ...] = Field(min_length=1)
-    routes: tuple[Route, ...] = Field(min_length=1)
+    receivers: tuple[ReceiverOptions, ...] = Field(min_length=1)
+    routes: tuple[RouteOptions, ...] = Field(min_length=1)
     clocks: tuple[ClockOptions, ...] = DEFAULT_CLOCKS
     escalations: tuple[ChainOptions, ...] = ()
     rotas: tuple[RotaOptions, ...] = ()
@@ -359,7 +345,9 @@ class Timeline:
         before = case.incident.state
         case.history.append(Entry(now, what, words.removesuffix(f" {verb}")))
         stands = standing(case.history, now)
-        case.incident = replace(case.incident, state=stands.state if stands else self.STATES[what])
+        if stands is None:
+            raise AssertionError("what was opened stands somehow")
+        case.incident = replace(case.incident, state=stands.state)
         if before is case.incident.state:
             return
         if what is Happened.RESOLVED:
@@ -456,8 +444,8 @@ class Timeline:
                     frozenset(each.receiver for each in case.told),
                 )
 
-    def _route(self, incident: Incident) -> Route | None:
-        return next((route for route in self.setup.routes if route.matches(incident)), None)
+    def _route(self, incident: Incident) -> RouteOptions | None:
+        return next((leaf.route for leaf in matching(self.setup.routes, incident)), None)
 
     def _group_of(self, incident: Incident) -> GroupOptions:
         route = self._route(incident)
