@@ -117,12 +117,48 @@ class SourceFault(StrEnum):
     SERVER_ERROR = "server_error"
     BAD_REQUEST = "bad_request"
     """The source refused our query as malformed."""
+    BLOCKED = "blocked"
+    """It answers, but not with what it has: its canary is missing."""
     BAD_RESPONSE = "bad_response"
     """Not what this source should answer: wrong type, truncated, hostile."""
     TOO_LARGE = "too_large"
     TOO_MANY_REDIRECTS = "too_many_redirects"
     INTERNAL = "internal"
     """A defect of ours, logged with its traceback."""
+
+
+class Darkness(StrEnum):
+    """Why a source was not heard for a while: a closed set, coarse enough for a report."""
+
+    REFUSED = "refused"
+    """It does not let us in, or does not know what we ask for: a person has to act."""
+    BLOCKED = "blocked"
+    """It answers as if there were nothing, or may not be reached from here."""
+    QUOTA = "quota"
+    """What it allows us for now is used up."""
+    ERROR = "error"
+    """It, or the way to it, was out of order."""
+    PAUSED = "paused"
+    """It is not in the configuration, or not enabled."""
+    DOWN = "down"
+    """This program was not running."""
+
+
+def darkness_of(fault: SourceFault) -> Darkness:
+    """The reason of a stretch in which polls failed with ``fault``."""
+    return _DARKNESS.get(fault, Darkness.ERROR)
+
+
+_DARKNESS: Mapping[SourceFault, Darkness] = {
+    SourceFault.UNAUTHORIZED: Darkness.REFUSED,
+    SourceFault.FORBIDDEN: Darkness.REFUSED,
+    SourceFault.NOT_FOUND: Darkness.REFUSED,
+    SourceFault.BAD_REQUEST: Darkness.REFUSED,
+    SourceFault.BLOCKED: Darkness.BLOCKED,
+    SourceFault.BLOCKED_ADDRESS: Darkness.BLOCKED,
+    SourceFault.RATE_LIMITED: Darkness.QUOTA,
+    SourceFault.PAYMENT_REQUIRED: Darkness.QUOTA,
+}
 
 
 class ConnectorError(Exception):

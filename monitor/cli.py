@@ -839,6 +839,41 @@ def trends(
     command.write(days, sys.stdout, as_json=style is PageFormat.JSON)
 
 
+@app.command()
+def sources(
+    since: Annotated[str, typer.Option(help="How far to look back, as 12h or 7d.")] = "7d",
+    style: Annotated[PageFormat, typer.Option("--format", help="Format.")] = PageFormat.TABLE,
+    config: ConfigOption = None,
+) -> None:
+    """Show which sources are heard, which are not, since when, why, and what to do about it.
+
+    Example: merkwacht sources --since 30d
+
+    A source is dark for one of these reasons: refused (it does not let us in), blocked (it answers as
+    if there were nothing), quota (used up for now), error (out of order), paused (not in the
+    configuration), down (this program was not running). Exit status 1: one is dark and not paused.
+    """
+    from monitor.app import utc_now  # noqa: PLC0415
+    from monitor.commands import sources as command  # noqa: PLC0415
+
+    _set_utf8()
+    length = _time_of(since, "--since")
+    with _explained():
+        settings = _load(config)[1]
+        store = _open_store(settings, migrate=False)
+        good = command.show(
+            store,
+            sys.stdout,
+            now=utc_now(),
+            since=length,
+            timezone=settings.timezone,
+            as_json=style is PageFormat.JSON,
+        )
+        store.close()
+    if not good:
+        raise typer.Exit(EXIT_FAILURES)
+
+
 def _day(text: str | None) -> date | None:
     if text is None:
         return None

@@ -216,6 +216,12 @@ class SourceBase(Options):
     """Whether it is polled."""
     silent_after_seconds: int = Field(default=3600, ge=60)
     """Dark for longer than this, in seconds, it raises a silent_source signal."""
+    canary: QueryText | None = None
+    """A query that surely finds something here every day, such as a newspaper's own name. While it
+    finds nothing the source counts as blocked, whatever it answers. It is searched for with the
+    brands' queries and counts for no brand."""
+    canary_hours: float = Field(default=24, gt=0, le=24 * 30)
+    """Hours of listening in which the canary may find nothing."""
 
 
 class ChannelBase(Options):

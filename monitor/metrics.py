@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from alerts.base import DeliveryFault, Reason, SignalKind
 from classifiers.base import LeakBand, SentimentLabel
 from classifiers.second_opinion import Unanswered
-from connectors.base import SourceFault
+from connectors.base import Darkness, SourceFault
 
 _LATENCY = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 10800, 86400)
 _WORK = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -84,6 +84,12 @@ class Metrics:
             "merkwacht_pushes_waiting",
             "Pushes to a source that its next poll will read.",
             ["source"],
+            registry=registry,
+        )
+        self.source_dark = Gauge(
+            "merkwacht_source_dark",
+            "1 for the reason why a source is not heard at present, 0 for the others.",
+            ["source", "reason"],
             registry=registry,
         )
         # meaning
@@ -258,6 +264,12 @@ class Metrics:
         self.rejects.labels(source)
         self.last_success.labels(source)
         self.source_failures.labels(source)
+        self.darken(source, None)
+
+    def darken(self, source: str, why: Darkness | None) -> None:
+        """Say why a source is not heard at present; None: it is."""
+        for reason in Darkness:
+            self.source_dark.labels(source, reason.value).set(reason is why)
 
     def _expect_brand(self, brand: str) -> None:
         self.posts_matched.labels(brand)

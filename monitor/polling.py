@@ -13,7 +13,16 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from classifiers.masking import mask
-from connectors.base import Connector, ConnectorError, Cursor, Page, Reject, SourceFault
+from connectors.base import (
+    Connector,
+    ConnectorError,
+    Cursor,
+    Page,
+    Reject,
+    SourceFault,
+    darkness_of,
+)
+from connectors.query import Query
 from monitor.database import StoreError
 from monitor.inbox import Inbox, StoppedError
 from monitor.log import logger
@@ -21,7 +30,7 @@ from monitor.matching import Brand, match
 from monitor.metrics import OK, Metrics
 from monitor.privacy import Pseudonyms
 from monitor.schedule import after_failure, after_success
-from monitor.store import Store
+from monitor.store import Store, Unit
 from monitor.store.mentions import NewMention
 
 COVERAGE_SLACK = 3
@@ -40,6 +49,10 @@ class Source:
     silent_after: timedelta
     fingerprint: str
     """Of its options and queries: when it changes, its cursor means nothing any more."""
+    canary: Query | None = None
+    """Finds something among what the source brings, as long as it brings what it has."""
+    canary_within: timedelta = timedelta(days=1)
+    """How long it may find nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +114,10 @@ class PollStep:
         with self._store.write() as unit:
             for source in self.sources.values():
                 unit.sources.ensure(source.name, source.kind, source.fingerprint, now)
+            unit.dusk.awaken(self.sources.keys(), now)
+            lasting = unit.dusk.lasting()
+        for name in self.sources.keys() & lasting.keys():
+            self._metrics.darken(name, lasting[name].reason)
 
     def run(self) -> int:
         """Start the polls that are due. Returns how many.
@@ -132,9 +149,11 @@ class PollStep:
         began = time.monotonic()
         error: ConnectorError | None = None
         wish: timedelta | None = None
+        canary = False
         try:
             for page in source.connector.fetch(cursor):
                 wish = page.next_poll_after or wish
+                canary = canary or _sings(source.canary, page)
                 if not page.posts and not page.rejects and page.cursor == cursor:
                     continue
                 mentions, counts = match(page.posts, source.brands, source.name, self._pseudonyms)
@@ -156,7 +175,8 @@ class PollStep:
                 fault=SourceFault.INTERNAL,
             )
         seconds = time.monotonic() - began
-        self._inbox.post(lambda: self._end(source, error, wish, seconds))
+        ended = _Ended(source, error, wish, canary=canary)
+        self._inbox.post(lambda: self._end(ended, seconds))
 
     # -- in the main thread --------------------------------------------------------------------
 
@@ -186,37 +206,81 @@ class PollStep:
         if new:
             self._stored()
 
-    def _end(
-        self, source: Source, error: ConnectorError | None, wish: timedelta | None, seconds: float
-    ) -> None:
+    def _end(self, ended: _Ended, seconds: float) -> None:
         """A poll has ended. Whatever happens here, the source is no longer in flight."""
-        self._in_flight.discard(source.name)
+        name = ended.source.name
+        self._in_flight.discard(name)
         now = self._now()
-        outcome = OK if error is None else error.fault.value
-        self._metrics.polls.labels(source.name, outcome).inc()
-        self._metrics.poll_seconds.labels(source.name).observe(seconds)
+        outcome = OK if ended.error is None else ended.error.fault.value
+        self._metrics.poll_seconds.labels(name).observe(seconds)
         try:
-            self._record(source, error, wish, now)
+            self._record(ended, now)
         except StoreError as trouble:
-            self._unrecorded[source.name] = partial(self._record, source, error, wish, now)
-            self._log.error("not_recorded", source=source.name, outcome=outcome, error=str(trouble))
+            self._unrecorded[name] = partial(self._record, ended, now)
+            self._log.error("not_recorded", source=name, outcome=outcome, error=str(trouble))
 
-    def _record(
-        self, source: Source, error: ConnectorError | None, wish: timedelta | None, now: datetime
-    ) -> None:
+    def _record(self, ended: _Ended, now: datetime) -> None:
         """Keep how a poll went, and when the next one is due."""
+        source, error = ended.source, ended.error
+        gap = source.interval * COVERAGE_SLACK
         jitter = self._rng.random()
         with self._store.write() as unit:
-            failures = unit.sources.state(source.name).failures
+            state = unit.sources.state(source.name)
+            last = state.last_success_at or state.first_seen_at
+            if ended.canary and source.canary is not None:
+                unit.dusk.canary_seen(source.name, now)
+            elif error is None:
+                error = self._without_canary(unit, source, now, gap)
             if error is None:
-                due = after_success(now, source.interval, wish, jitter=jitter)
+                due = after_success(now, source.interval, ended.wish, jitter=jitter)
                 unit.sources.succeeded(source.name, now, due)
-                unit.sources.cover(source.name, now, gap=source.interval * COVERAGE_SLACK)
+                unit.sources.cover(source.name, now, gap=gap)
+                if state.last_success_at is not None and last < now - gap:
+                    unit.dusk.was_down(source.name, last, now)
+                unit.dusk.lift(source.name, now)
             else:
-                due = after_failure(now, source.interval, failures + 1, error, jitter=jitter)
+                due = after_failure(now, source.interval, state.failures + 1, error, jitter=jitter)
                 unit.sources.failed(
                     source.name, now, due, fault=error.fault.value, error=str(error)
                 )
+                unit.dusk.fall(
+                    source.name,
+                    last,
+                    now,
+                    darkness_of(error.fault),
+                    fault=error.fault.value,
+                    error=str(error),
+                )
+        self._tell(source, error, state.failures, due, now)
+
+    def _without_canary(
+        self, unit: Unit, source: Source, now: datetime, gap: timedelta
+    ) -> ConnectorError | None:
+        """The error of a poll that went well but for its canary, if that has been missing for too long."""
+        if source.canary is None or not unit.dusk.canary_missing(
+            source.name, now, within=source.canary_within, gap=gap
+        ):
+            return None
+        hours = source.canary_within / timedelta(hours=1)
+        return ConnectorError(
+            f"{source.name} answers, but for more than {hours:g} hours nothing has come that its "
+            f"canary finds ({source.canary.source}): look for it there by hand; if it is there, the "
+            "token sees no posts any more or the search is filtered",
+            fault=SourceFault.BLOCKED,
+        )
+
+    def _tell(
+        self,
+        source: Source,
+        error: ConnectorError | None,
+        failures: int,
+        due: datetime,
+        now: datetime,
+    ) -> None:
+        """How a poll went, to metrics and log."""
+        outcome = OK if error is None else error.fault.value
+        self._metrics.polls.labels(source.name, outcome).inc()
+        self._metrics.darken(source.name, None if error is None else darkness_of(error.fault))
         if error is None:
             self._metrics.last_success.labels(source.name).set(now.timestamp())
             self._metrics.source_failures.labels(source.name).set(0)
@@ -233,3 +297,19 @@ class PollStep:
             next_due_at=due.isoformat(timespec="seconds"),
             error=str(error),
         )
+
+
+def _sings(canary: Query | None, page: Page) -> bool:
+    """Whether the canary finds something among what came; also where there is none."""
+    return canary is None or any(canary.match(post.text) for post in page.posts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """How a poll went."""
+
+    source: Source
+    error: ConnectorError | None
+    wish: timedelta | None
+    canary: bool
+    """Whether something came that the canary finds."""

@@ -116,6 +116,8 @@ class CoverageRow(SQLModel, table=True):
 
 
 class RejectRow(SQLModel, table=True):
+    canary_at: datetime | None = _moment(nullable=True)
+    """When something was last read that its canary finds."""
     """An item of a source that could not become a post."""
 
     __tablename__ = "reject"
@@ -129,6 +131,25 @@ class RejectRow(SQLModel, table=True):
 
 
 class MentionRow(SQLModel, table=True):
+class DarkRow(SQLModel, table=True):
+    """A stretch of time in which a source was not heard, and why."""
+
+    __tablename__ = "dark"
+    id: int | None = Field(default=None, primary_key=True)
+    source: str
+    started_at: datetime = _moment()
+    ended_at: datetime | None = _moment(nullable=True)
+    """Null: it lasts."""
+    reason: str
+    fault: str | None = None
+    error: str | None = None
+    polls: int = 0
+    __table_args__ = (
+        Index("ix_dark_ended_at", "ended_at"),
+        Index("ix_dark_lasting", "source", unique=True, sqlite_where=sql("ended_at IS NULL")),
+    )
+
+
     """A post that matched a brand. ``author`` is a pseudonym."""
 
     __tablename__ = "mention"

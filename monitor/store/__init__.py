@@ -25,6 +25,7 @@ from monitor.database import (
     transaction,
 )
 from monitor.store.crowd import Crowd
+from monitor.store.darkness import Dusk
 from monitor.store.feedback import Feedback
 from monitor.store.incidents import Incidents
 from monitor.store.intake import Intakes
@@ -43,6 +44,7 @@ class Unit:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.sources = Sources(session)
+        self.dusk = Dusk(session)
         self.mentions = Mentions(session)
         self.crowd = Crowd(session)
         self.incidents = Incidents(session)

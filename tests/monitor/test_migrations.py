@@ -85,6 +85,7 @@ def test_what_comparison_overlooks_is_the_same_too(tmp_path: Path) -> None:
         "ix_assessment_notable",
         "ix_clock_unfinished",
         "ix_decision_held_back",
+        "ix_dark_lasting",
         "ix_incident_mates",
         "ix_incident_next_look_at",
         "ix_intake_waiting",
