@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 BEGINNING = "0" * 64
 """Stands for the digest before the first line."""
@@ -47,6 +49,14 @@ class Head:
 
     def __str__(self) -> str:
         return f"{self.lines}:{self.digest}"
+
+    @classmethod
+    def read(cls, text: str) -> Head:
+        """The head from its text, ``12:9f86d0…`` with all 64 digits. Raises ValueError."""
+        lines, _, carried = text.strip().partition(":")
+        if not lines.isdecimal() or not re.fullmatch("[0-9a-f]{64}", carried):
+            raise ValueError(f'"{text}" is not the head of a history; it looks like 12:9f86d0…')
+        return cls(int(lines), carried)
 
 
 EMPTY = Head(0, BEGINNING)
@@ -107,9 +117,27 @@ def canonical(line: Line) -> str:
     return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
-def text_digest(text: str) -> str:
-    """The digest of a canonical text that is no line: of a piece of evidence."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+def content_digest(content: Mapping[str, Any]) -> str:
+    """The digest of a piece of evidence by itself: it stays when the content has to go."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def exhibit_digest(
+    before: str, *, number: int, incident_id: int, mention_id: int, at: datetime, content: str
+) -> str:
+    """The digest of a piece of evidence that follows the one with digest ``before``.
+
+    Args:
+        before: of the piece before it, whichever incident that was of.
+        number: of the piece.
+        incident_id: of its incident.
+        mention_id: of the post.
+        at: when it was kept.
+        content: its :func:`content_digest`.
+    """
+    line = Line(number, incident_id, at, "", "evidence", content, page=str(mention_id))
+    return digest(before, line)
 
 
 def verify(

@@ -8,7 +8,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, Column, DateTime, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy import (
+    DDL,
+    JSON,
+    Boolean,
+    Column,
+    DateTime,
+    Index,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    event,
+)
 from sqlalchemy import text as sql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -16,6 +27,18 @@ from sqlmodel import Field, SQLModel
 
 WAITING = "state = 'pending'"
 """Which notifications wait for delivery, in the words of their index."""
+
+ASIDE = "state = 'pending' AND aside = 1"
+"""Which of them were set aside, in the words of their index."""
+
+GIVEN_UP = "state = 'dead'"
+"""Which notifications are dead letters, in the words of their index."""
+
+TAKES_OVER = "failover_of IS NOT NULL"
+"""Which notifications go another way than was meant, in the words of their index."""
+
+MERGED = "merged_into IS NOT NULL"
+"""Which incidents became part of others, in the words of their index."""
 
 BURNING = "state IN ('open', 'acknowledged')"
 """Which incidents are not over, in the words of their index."""
@@ -102,6 +125,8 @@ class SourceRow(SQLModel, table=True):
     """Failed polls since the last good one."""
     fault: str | None = None
     error: str | None = None
+    canary_at: datetime | None = _moment(nullable=True)
+    """When something was last read that its canary finds."""
 
 
 class CoverageRow(SQLModel, table=True):
@@ -115,22 +140,6 @@ class CoverageRow(SQLModel, table=True):
     __table_args__ = (Index("ix_coverage_source_ended_at", "source", "ended_at"),)
 
 
-class RejectRow(SQLModel, table=True):
-    canary_at: datetime | None = _moment(nullable=True)
-    """When something was last read that its canary finds."""
-    """An item of a source that could not become a post."""
-
-    __tablename__ = "reject"
-    id: int | None = Field(default=None, primary_key=True)
-    source: str
-    at: datetime = _moment()
-    reason: str
-    excerpt: str
-    fingerprint: str
-    __table_args__ = (UniqueConstraint("source", "fingerprint"),)
-
-
-class MentionRow(SQLModel, table=True):
 class DarkRow(SQLModel, table=True):
     """A stretch of time in which a source was not heard, and why."""
 
@@ -150,6 +159,20 @@ class DarkRow(SQLModel, table=True):
     )
 
 
+class RejectRow(SQLModel, table=True):
+    """An item of a source that could not become a post."""
+
+    __tablename__ = "reject"
+    id: int | None = Field(default=None, primary_key=True)
+    source: str
+    at: datetime = _moment()
+    reason: str
+    excerpt: str
+    fingerprint: str
+    __table_args__ = (UniqueConstraint("source", "fingerprint"),)
+
+
+class MentionRow(SQLModel, table=True):
     """A post that matched a brand. ``author`` is a pseudonym."""
 
     __tablename__ = "mention"
@@ -304,6 +327,7 @@ class IncidentRow(SQLModel, table=True):
     drill: bool = _flag()
     """An exercise: told like any other, counted nowhere."""
     __table_args__ = (
+        Index("ix_incident_merged_into", "merged_into", sqlite_where=sql(MERGED)),
         Index("ix_incident_mates", "brand", "subject", sqlite_where=sql(BURNING)),
         Index("ix_incident_next_look_at", "next_look_at", sqlite_where=sql(LOOKED_AFTER)),
         {"sqlite_autoincrement": True},
@@ -328,8 +352,26 @@ class IncidentEventRow(SQLModel, table=True):
     reason: str = _word()
     level: int | None = None
     """Step of the chain, counted from 0."""
-    digest: str | None = None
-    """Over this line and the digest of the line before it."""
+    digest: str
+    """Over this line and the digest of the line before it: ``alerts.ledger``."""
+
+
+_STAYS = "SELECT RAISE(ABORT, 'the history of incidents is only ever appended to'); END"
+
+APPEND_ONLY = (
+    f"CREATE TRIGGER incident_event_unchanged BEFORE UPDATE ON incident_event BEGIN {_STAYS}",
+    f"CREATE TRIGGER incident_event_kept BEFORE DELETE ON incident_event BEGIN {_STAYS}",
+    """CREATE TRIGGER incident_event_not_replaced BEFORE INSERT ON incident_event
+    WHEN EXISTS (SELECT 1 FROM incident_event WHERE id = NEW.id) BEGIN
+    SELECT RAISE(ABORT, 'the history of incidents is only ever appended to'); END""",
+    """CREATE TRIGGER evidence_kept BEFORE DELETE ON evidence BEGIN
+    SELECT RAISE(ABORT, 'evidence is overwritten when its time has come, never deleted'); END""",
+    """CREATE TRIGGER evidence_unchanged BEFORE UPDATE ON evidence
+    WHEN NEW.id <> OLD.id OR NEW.incident_id <> OLD.incident_id
+    OR NEW.mention_id <> OLD.mention_id OR NEW.at <> OLD.at OR NEW.digest <> OLD.digest BEGIN
+    SELECT RAISE(ABORT, 'of evidence only the content may go'); END""",
+)
+"""Nobody changes a line by mistake. A migration that rebuilds one of the tables makes them anew."""
 
 
 class IncidentMentionRow(SQLModel, table=True):
@@ -392,11 +434,15 @@ class NotificationRow(SQLModel, table=True):
     __table_args__ = (
         Index(
             "ix_notification_lane",
-            "receiver",
+            "aside",
             "channel",
+            "receiver",
             "id",
             sqlite_where=sql(WAITING),
         ),
+        Index("ix_notification_aside", "next_attempt_at", sqlite_where=sql(ASIDE)),
+        Index("ix_notification_dead", "id", sqlite_where=sql(GIVEN_UP)),
+        Index("ix_notification_failover_of", "failover_of", sqlite_where=sql(TAKES_OVER)),
         {"sqlite_autoincrement": True},
     )
 
@@ -561,9 +607,18 @@ class OutageRow(SQLModel, table=True):
     __tablename__ = "outage"
     channel: str = Field(primary_key=True)
     since: datetime = _moment()
+    """Of the first failure since it last delivered."""
+    down: bool
+    """It has delivered nothing since; else it only gave messages up."""
+    failed_at: datetime = _moment()
+    """Of the latest failure."""
+    delivered_at: datetime | None = _moment(nullable=True)
+    given_up: int
+    """Dead letters since."""
+    fault: str
+    error: str | None = None
     told: datetime | None = _moment(nullable=True)
     """When it was told over another channel."""
-    error: str | None = None
 
 
 class IntakeRow(SQLModel, table=True):
@@ -583,3 +638,7 @@ class IntakeRow(SQLModel, table=True):
         # A number is never given twice: cursors keep it.
         {"sqlite_autoincrement": True},
     )
+
+
+for _statement in APPEND_ONLY:
+    event.listen(SQLModel.metadata, "after_create", DDL(_statement))  # type: ignore[no-untyped-call] # theirs

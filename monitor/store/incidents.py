@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from sqlalchemy import literal, text
 from sqlalchemy.dialects.sqlite import insert
 from sqlmodel import Session, col, func, select
 
@@ -18,6 +19,8 @@ from monitor.store.evidence import Evidence
 from monitor.store.history import PROGRAM, History, HistoryEntry
 from monitor.store.mentions import pair
 from monitor.tables import (
+    BURNING,
+    MERGED,
     AssessmentRow,
     IncidentMentionRow,
     IncidentRow,
@@ -78,11 +81,31 @@ class Incidents:
         return [to_incident(row) for row in self._session.exec(query)]
 
     def mates(self, brand: str, subject: str) -> list[Incident]:
-        """The incidents of a brand about one thing that are not over, oldest first."""
+        """The incidents of a brand about one thing that are not over, oldest first.
+
+        What took in an incident about that thing is one of them, under that one's kind and subject:
+        whatever would have joined what was merged, joins what it was merged into.
+        """
         query = select(IncidentRow).where(
             text(BURNING), IncidentRow.brand == brand, IncidentRow.subject == subject
         )
-        return [to_incident(row) for row in self._session.exec(query.order_by(col(IncidentRow.id)))]
+        found = {row.id: to_incident(row) for row in self._session.exec(query)}
+        query = select(IncidentRow).where(
+            text(MERGED), IncidentRow.brand == brand, IncidentRow.subject == subject
+        )
+        for part in self._session.exec(query):
+            whole = self._whole(part)
+            if whole.state in _BURNING and whole.id not in found:
+                found[whole.id] = replace(
+                    to_incident(whole), kind=SignalKind(part.kind), subject=part.subject
+                )
+        return [incident for _, incident in sorted(found.items(), key=lambda each: each[0] or 0)]
+
+    def _whole(self, row: IncidentRow) -> IncidentRow:
+        """What an incident has become part of, however many times over; itself if of nothing."""
+        while row.merged_into is not None:
+            row = self._session.get_one(IncidentRow, row.merged_into)
+        return row
 
     def get(self, incident_id: int) -> Incident | None:
         """One incident, or None."""
@@ -319,10 +342,10 @@ class Incidents:
         return to_incident(row), False
 
     def _take_in(self, incident_id: int, other_id: int) -> None:
-        mentions = select(
-            func.cast(incident_id, IncidentMentionRow.incident_id.type),  # type: ignore[attr-defined]
-            IncidentMentionRow.mention_id,
-        ).where(IncidentMentionRow.incident_id == other_id)
+        mentions = select(literal(incident_id), col(IncidentMentionRow.mention_id)).where(
+            IncidentMentionRow.incident_id == other_id
+        )
+        # SQLite takes ON for a join unless the selection says WHERE: it does.
         statement = insert(IncidentMentionRow).from_select(["incident_id", "mention_id"], mentions)
         self._session.flush()
         self._session.connection().execute(statement.on_conflict_do_nothing())
@@ -372,21 +395,26 @@ class Incidents:
         actor: str = "",
         page: str = "",
     ) -> None:
-        """One act: its line in the history, and the daemon looks at the incident at once."""
+        """One act is one line of the history."""
         if row.id is None:
             raise LookupError("the incident has not been stored yet")
-        self.chain.append(row.id, Entry(now, what, who, page), actor=actor, note=note)
-        row.next_look_at = now
+        self.append(row.id, Entry(now, what, who, page), actor=actor, note=note)
 
     # -- what happened -------------------------------------------------------------------------
 
     def note(self, incident_id: int, at: datetime, actor: str, event: str, note: str = "") -> None:
         """Append a line to an incident's history."""
         self.chain.write(incident_id, at, actor, str(event), note)
+        self._look(incident_id, at)
 
     def append(self, incident_id: int, entry: Entry, *, actor: str = "", note: str = "") -> None:
         """The same from an entry: all that clocks and escalation remember goes this way."""
         self.chain.append(incident_id, entry, actor=actor, note=note)
+        self._look(incident_id, entry.at)
+
+    def _look(self, incident_id: int, at: datetime) -> None:
+        """Whatever happened: the daemon looks at the incident at once."""
+        self._session.get_one(IncidentRow, incident_id).next_look_at = at
 
     def history(self, incident_id: int) -> list[HistoryEntry]:
         """An incident's history, oldest first."""
@@ -401,27 +429,15 @@ class Incidents:
         """An incident and all that became part of it, also by way of others; itself first."""
         found, ahead = [incident_id], [incident_id]
         while ahead:
-            query = select(IncidentRow.id).where(col(IncidentRow.merged_into).in_(ahead))
+            query = select(IncidentRow.id).where(
+                text(MERGED), col(IncidentRow.merged_into).in_(ahead)
+            )
             ahead = [
                 number
                 for number in self._session.exec(query.order_by(col(IncidentRow.id)))
                 if number is not None and number not in found
             ]
             found += ahead
-        return found
-
-    def places(self, brand: str) -> list[Incident]:
-        """What a new signal of a brand may join: what burns, also by the name of what it took in.
-
-        An incident that took in others stands here once more for each of them, with their kind and
-        subject and its own number: what would have joined them joins it.
-        """
-        found = self.burning(brand)
-        own = [incident for incident in found]
-        for incident in own:
-            for number in self.family(incident.id)[1:]:
-                part = self._session.get_one(IncidentRow, number)
-                found.append(replace(incident, kind=SignalKind(part.kind), subject=part.subject))
         return found
 
     def life(self, incident_id: int) -> Life | None:

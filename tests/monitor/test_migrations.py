@@ -80,13 +80,15 @@ def test_what_comparison_overlooks_is_the_same_too(tmp_path: Path) -> None:
         return {name: sorted(re.findall(r"\w+", text.upper())) for name, text in sql(path, query)}
 
     assert schema(migrated) == schema(created)
-    partial = [name for name, text in sql(migrated, query) if "WHERE" in text]
+    indexes = f"{query} AND type = 'index'"
+    partial = [name for name, text in sql(migrated, indexes) if "WHERE" in text]
     assert sorted(partial) == [
         "ix_assessment_notable",
         "ix_clock_unfinished",
-        "ix_decision_held_back",
         "ix_dark_lasting",
+        "ix_decision_held_back",
         "ix_incident_mates",
+        "ix_incident_merged_into",
         "ix_incident_next_look_at",
         "ix_intake_waiting",
         "ix_mention_queue",
