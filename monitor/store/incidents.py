@@ -13,6 +13,7 @@ from sqlmodel import Session, col, func, select
 from alerts.base import Incident, IncidentState, Severity, Signal, SignalKind
 from alerts.history import Entry, Happened
 from alerts.playbooks import key
+from alerts.silences import Target
 from classifiers.base import Assessment
 from connectors.base import Mention
 from monitor.store.evidence import Evidence
@@ -439,6 +440,28 @@ class Incidents:
             ]
             found += ahead
         return found
+
+    def target(self, incident: Incident) -> Target:
+        """An incident as silences and crises see it."""
+        query = (
+            select(MentionRow.source, MentionRow.story, MentionRow.id)
+            .join(IncidentMentionRow, col(IncidentMentionRow.mention_id) == MentionRow.id)
+            .where(IncidentMentionRow.incident_id == incident.id)
+        )
+        rows = self._session.exec(query).all()
+        return Target(
+            incident.brand,
+            incident.kind,
+            incident.severity,
+            frozenset(source for source, _, _ in rows),
+            frozenset(story for _, story, _ in rows),
+            frozenset(number for _, _, number in rows if number is not None),
+        )
+
+    def look(self, incident_ids: Collection[int], now: datetime) -> None:
+        """Have the daemon look at incidents at once: something around them changed."""
+        for incident_id in incident_ids:
+            self._look(incident_id, now)
 
     def life(self, incident_id: int) -> Life | None:
         """What an incident has besides what alerts need of it; None when there is none."""
