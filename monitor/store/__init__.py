@@ -32,6 +32,7 @@ from monitor.store.intake import Intakes
 from monitor.store.mentions import Mentions
 from monitor.store.outbox import Outbox
 from monitor.store.register import Register
+from monitor.store.silences import Silences
 from monitor.store.sources import Sources
 from monitor.tables import MetaRow
 
@@ -49,6 +50,7 @@ class Unit:
         self.crowd = Crowd(session)
         self.incidents = Incidents(session)
         self.outbox = Outbox(session)
+        self.silences = Silences(session)
         self.feedback = Feedback(session)
         self.register = Register(session)
         self.intake = Intakes(session)
