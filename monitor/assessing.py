@@ -147,20 +147,27 @@ class AssessStep:
         raised: Collection[int],
     ) -> list[Announcement]:
         """Everything that follows from a batch, in one transaction."""
-        signals: list[Signal] = []
-        version = self.version
+        found = {
+            item.mention.id: opinion
+            for item, opinion in zip(queued, opinions, strict=True)
+            if opinion is not None
+        }
         with self._store.write() as unit:
-            for item, opinion in zip(queued, opinions, strict=True):
-                if opinion is None:
+            for item in queued:
+                if item.mention.id not in found:
                     unit.mentions.fail(item.mention.id)
-                elif unit.mentions.assess(item.mention, version, now, opinion) and self._may_wake(
-                    item, now
-                ):
-                    found = signals_of(
-                        item.mention, opinion, model_version=version, timezone=self._timezone
-                    )
-                    signals += map(_marked, found) if item.mention.id in raised else found
-            unit.flush()
+            new = unit.mentions.assess(found, self.version, now)
+            signals = [
+                _marked(signal) if item.mention.id in raised else signal
+                for item in queued
+                if item.mention.id in new and self._may_wake(item, now)
+                for signal in signals_of(
+                    item.mention,
+                    found[item.mention.id],
+                    model_version=self.version,
+                    timezone=self._timezone,
+                )
+            ]
             announcements = self._announcer.announce(unit, signals, now)
             self._metrics.queue.set(unit.mentions.queue_length())
         return announcements

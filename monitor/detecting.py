@@ -184,8 +184,7 @@ class DetectStep:
                 for series, track in tracks.items()
             }
             states[WEIGHTS] = Detector(WEIGHTS_VERSION, at, view.weights.snapshot())
-            for name, state in states.items():
-                unit.mentions.keep_detector(watched.brand, name, state)
+            unit.mentions.keep_detectors(watched.brand, states)
 
     def _spikes(self, case: Case) -> list[Signal]:
         """Go over the recent buckets, whose counts may still change: what is kept stays as it is."""
@@ -286,7 +285,7 @@ class DetectStep:
                 _read(detector, voice)
         if settled > start:
             state = Detector(version, settled, detector.snapshot())
-            unit.mentions.keep_detector(watched.brand, TOPIC, state)
+            unit.mentions.keep_detectors(watched.brand, {TOPIC: state})
         signals = []
         for voice in voices:
             if voice.published_at >= settled:

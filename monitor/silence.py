@@ -64,9 +64,8 @@ class SilenceWatch:
         while known.at < settled:
             known.take(*hours.of(known.at))
         if known.at > begin:
-            unit.mentions.keep_detector(
-                _NO_BRAND, series, Detector(version, known.at, known.snapshot())
-            )
+            state = Detector(version, known.at, known.snapshot())
+            unit.mentions.keep_detectors(_NO_BRAND, {series: state})
         # From here on what is known is a copy: these hours may still change.
         while known.at + _HOUR <= now:
             known.take(*hours.of(known.at))

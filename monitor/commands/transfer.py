@@ -128,8 +128,8 @@ def _import(  # noqa: PLR0917 - one private step of the above
     count.new += len(added)
     opinions = classifier.classify([Text(each.post.text, each.post.language) for each in added])
     with store.write() as unit:
-        for mention, opinion in zip(added, opinions, strict=True):
-            unit.mentions.assess(mention, classifier.version, now, opinion)
+        found = {mention.id: opinion for mention, opinion in zip(added, opinions, strict=True)}
+        unit.mentions.assess(found, classifier.version, now)
 
 
 IMPORTED = "import"

@@ -8,12 +8,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, TextualSelect, bindparam, case, literal, text
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    Row,
+    Select,
+    TextualSelect,
+    bindparam,
+    case,
+    literal,
+    text,
+)
 from sqlmodel import Session, col, func, select
 
 from alerts.terms import Said
@@ -81,39 +91,54 @@ class Telling:
     authors: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Neighbours:
-    """The counted mentions next to one, among those that share an author or a story with it."""
+def _next_to(column: str) -> TextualSelect:
+    """Asks for some mentions with what was counted next before and after them of the same author or story.
 
-    before: TextualSelect
-    after: TextualSelect
+    In the order of what they share and of time.
+    """
 
-
-def _neighbours(column: str) -> _Neighbours:
-    # Written out: this is asked for every mention, and putting an expression together costs more
-    # than answering it.
-    def ask(direction: str, order: str) -> TextualSelect:
+    def neighbour(direction: str, order: str) -> str:
         return (
-            text(
-                f"SELECT published_at, author_followers FROM mention WHERE brand = :brand"  # noqa: S608 - constants
-                f" AND {column} = :same AND counted_as IS NOT NULL AND id <> :id"
-                f" AND published_at {direction}= :at"
-                f" AND (published_at {direction} :at OR id {direction} :id)"
-                f" ORDER BY published_at {order}, id {order} LIMIT 1"
-            )
-            .bindparams(bindparam("at", type_=UtcDateTime))
-            .columns(published_at=UtcDateTime)
+            "(SELECT id FROM mention AS other"  # noqa: S608 - constants
+            f" WHERE brand = mention.brand AND {column} = mention.{column}"
+            f" AND counted_as IS NOT NULL AND published_at {direction}= mention.published_at"
+            f" AND (published_at {direction} mention.published_at OR id {direction} mention.id)"
+            f" ORDER BY published_at {order}, id {order} LIMIT 1)"
         )
 
-    return _Neighbours(ask("<", "DESC"), ask(">", "ASC"))
+    return (
+        text(
+            "SELECT mention.id, mention.brand, mention.published_at AS at, mention.author_followers,"  # noqa: S608 - constants
+            f" mention.{column} AS same, earlier.published_at AS earlier_at, later.id AS later,"
+            " later.published_at AS later_at, later.author_followers AS later_followers"
+            " FROM mention"
+            f" LEFT JOIN mention AS earlier ON earlier.id = {neighbour('<', 'DESC')}"
+            f" LEFT JOIN mention AS later ON later.id = {neighbour('>', 'ASC')}"
+            " WHERE mention.id IN :numbers ORDER BY mention.brand, same, at, mention.id"
+        )
+        .bindparams(bindparam("numbers", expanding=True))
+        .columns(at=UtcDateTime, earlier_at=UtcDateTime, later_at=UtcDateTime)
+    )
 
 
-_AUTHOR, _STORY = _neighbours("author"), _neighbours("story")
+_AUTHOR, _STORY = _next_to("author"), _next_to("story")
+_COUNTED = ("authors", "stories", "reach")
 _ENTER = text(
     "INSERT INTO bucket_voices (brand, bucket, authors, stories, reach)"
     " VALUES (:brand, :bucket, :authors, :stories, :reach) ON CONFLICT (brand, bucket) DO UPDATE"
     " SET authors = authors + :authors, stories = stories + :stories, reach = reach + :reach"
 ).bindparams(bindparam("bucket", type_=UtcDateTime))
+
+
+def write_rows(session: Session, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Execute a statement for each of some rows (its parameters), all at once; for none: not at all."""
+    if rows:
+        session.connection().execute(statement, rows)
+
+
+def _alike(one: Row[Any], other: Row[Any]) -> bool:
+    """Whether two mentions share an author or story; without an author nothing is shared."""
+    return one.same is not None and (one.brand, one.same) == (other.brand, other.same)
 
 
 class Crowd:
@@ -124,41 +149,43 @@ class Crowd:
 
     # -- counting ------------------------------------------------------------------------------
 
-    def enter(self, row: MentionRow) -> None:
-        """Count the voice of a mention that is counted for the first time."""
-        speaks, unspoken = self._begins(row, _AUTHOR, row.author, SITTING)
-        tells, untold = self._begins(row, _STORY, row.story, TELLING)
-        points = audience(row.author_followers)
-        if speaks or tells:
-            self._add(row.brand, row.published_at, int(speaks), int(tells), points * speaks)
-        # What came late takes the place of what was taken for the beginning.
-        if unspoken is not None:
-            at, followers = unspoken
-            self._add(row.brand, at, -1, 0, -audience(followers))
-        if untold is not None:
-            self._add(row.brand, untold[0], 0, -1, 0)
+    def enter(self, numbers: Sequence[int]) -> None:
+        """Count the voices of mentions (ids) that are about to be counted for the first time."""
+        if not numbers:
+            return
+        steps: dict[tuple[str, datetime], Counter[str]] = {}
+        for brand, at, step, followers in self._beginnings(_AUTHOR, numbers, SITTING):
+            cell = steps.setdefault((brand, bucket_of(at)), Counter())
+            cell["authors"] += step
+            cell["reach"] += step * audience(followers)
+        for brand, at, step, _ in self._beginnings(_STORY, numbers, TELLING):
+            steps.setdefault((brand, bucket_of(at)), Counter())["stories"] += step
+        cells = [
+            {"brand": brand, "bucket": bucket, **{name: cell[name] for name in _COUNTED}}
+            for (brand, bucket), cell in steps.items()
+        ]
+        write_rows(self._session, _ENTER, cells)
 
-    def _begins(
-        self, row: MentionRow, neighbours: _Neighbours, same: str | None, pause: timedelta
-    ) -> tuple[bool, tuple[datetime, int | None] | None]:
-        """Whether a mention begins something, and the moment and audience of what no longer does."""
-        if same is None:
-            return True, None
-        known = {"brand": row.brand, "same": same, "at": row.published_at, "id": row.id}
-        connection = self._session.connection()
-        before = connection.execute(neighbours.before, known).first()
-        after = connection.execute(neighbours.after, known).first()
-        begins = before is None or row.published_at - before.published_at > pause
-        if after is None or after.published_at - row.published_at > pause:
-            return begins, None
-        had_begun = before is None or after.published_at - before.published_at > pause
-        return begins, (after.published_at, after.author_followers) if had_begun else None
+    def _beginnings(
+        self, next_to: TextualSelect, numbers: Sequence[int], pause: timedelta
+    ) -> Iterator[tuple[str, datetime, int, int | None]]:
+        """What begins with these mentions (+1), and what no longer does as they came late (-1).
 
-    def _add(self, brand: str, at: datetime, authors: int, stories: int, reach: int) -> None:
-        values = {"authors": authors, "stories": stories, "reach": reach}
-        self._session.connection().execute(
-            _ENTER, {"brand": brand, "bucket": bucket_of(at), **values}
-        )
+        Gives brand, moment, step and followers of each.
+        """
+        rows = self._session.connection().execute(next_to, {"numbers": numbers}).all()
+        for place, row in enumerate(rows):
+            earlier = row.earlier_at
+            if place and _alike(rows[place - 1], row):
+                earlier = max(rows[place - 1].at, earlier or rows[place - 1].at)
+            if earlier is None or row.at - earlier > pause:
+                yield row.brand, row.at, 1, row.author_followers
+            following = rows[place + 1] if place + 1 < len(rows) else None
+            if row.later is None or (following is not None and following.later == row.later):
+                continue  # nothing comes after it, or another of these comes in between
+            had_begun = row.earlier_at is None or row.later_at - row.earlier_at > pause
+            if had_begun and row.later_at - row.at <= pause:
+                yield row.brand, row.later_at, -1, row.later_followers
 
     # -- asking --------------------------------------------------------------------------------
 

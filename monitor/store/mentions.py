@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, literal_column, text
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Row, bindparam, delete, literal_column, text, update
+from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlmodel import Session, col, func, select
 
 from classifiers.base import (
@@ -25,7 +25,7 @@ from classifiers.base import (
     SentimentLabel,
 )
 from connectors.base import Engagement, Mention, Post
-from monitor.store.crowd import BUCKET, Crowd, bucket_of
+from monitor.store.crowd import BUCKET, Crowd, bucket_of, write_rows
 from monitor.tables import (
     QUEUED,
     AssessmentRow,
@@ -92,6 +92,59 @@ class Voice:
     story: str
 
 
+# Statements that go out with many rows at once. Made here: putting one together costs more than a row.
+_ADD = insert(MentionRow)
+_ADD_OR_UPDATE = _ADD.on_conflict_do_update(
+    index_elements=["brand", "platform", "post_id"],
+    set_={
+        "likes": func.max(MentionRow.likes, _ADD.excluded.likes),
+        "shares": func.max(MentionRow.shares, _ADD.excluded.shares),
+        "replies": func.max(MentionRow.replies, _ADD.excluded.replies),
+    },
+)
+_BEGUN = (
+    update(MentionRow)
+    .where(col(MentionRow.id) == bindparam("number"))
+    .values(tries=bindparam("begun"))
+)
+_STANDING = (
+    select(  # type: ignore[call-overload] # more columns than its overloads know
+        MentionRow.id,
+        MentionRow.brand,
+        MentionRow.source,
+        MentionRow.published_at,
+        MentionRow.imported,
+        MentionRow.counted_as,
+        AssessmentRow.sentiment,
+    )
+    .outerjoin(
+        AssessmentRow,
+        (col(AssessmentRow.mention_id) == col(MentionRow.id))
+        & (col(AssessmentRow.version) == bindparam("version")),
+    )
+    .where(col(MentionRow.id).in_(bindparam("numbers", expanding=True)))
+)
+_ASSESSED = (
+    update(MentionRow)
+    .where(col(MentionRow.id) == bindparam("number"))
+    .values(assessed_by=bindparam("version"), counted_as=bindparam("counted"), tries=0)
+)
+_COUNT = insert(CountRow)
+_COUNT = _COUNT.on_conflict_do_update(
+    index_elements=["brand", "bucket", "source", "sentiment"],
+    set_={"count": col(CountRow.count) + _COUNT.excluded.count},
+)
+_KEEP_DETECTOR = insert(DetectorRow)
+_KEEP_DETECTOR = _KEEP_DETECTOR.on_conflict_do_update(
+    index_elements=["brand", "series"],
+    set_={
+        "version": _KEEP_DETECTOR.excluded.version,
+        "settled_until": _KEEP_DETECTOR.excluded.settled_until,
+        "snapshot": _KEEP_DETECTOR.excluded.snapshot,
+    },
+)
+
+
 class Mentions:
     """Rows of mentions, assessments and counts within one transaction."""
 
@@ -102,41 +155,28 @@ class Mentions:
 
     def add(self, mentions: Sequence[NewMention], now: datetime) -> Counter[str]:
         """Store each mention once; known ones get newer engagement. Returns the new ones by brand."""
-        known = self._known(mentions)
-        new: Counter[str] = Counter()
-        for item in mentions:
-            key = (item.brand, item.post.platform, item.post.id)
-            row = known.get(key)
-            if row is None:
-                row = known[key] = _to_row(item, now)
-                self._session.add(row)
-                new[item.brand] += 1
-            else:
-                counts = item.post.engagement
-                row.likes = max(row.likes, counts.likes)
-                row.shares = max(row.shares, counts.shares)
-                row.replies = max(row.replies, counts.replies)
-        self._session.flush()
-        return new
+        known = {(row.brand, row.platform, row.post_id) for row in self._stored(mentions)}
+        new = {_key(item) for item in mentions} - known
+        self._insert(_ADD_OR_UPDATE, mentions, now)
+        return Counter(brand for brand, _, _ in new)
 
     def add_imported(self, mentions: Sequence[NewMention], now: datetime) -> list[Mention]:
         """Store mentions that were brought in by hand: never alerted. Returns the new ones."""
-        known = self._known(mentions)
-        rows = []
-        for item in mentions:
-            key = (item.brand, item.post.platform, item.post.id)
-            if key not in known:
-                row = known[key] = _to_row(replace(item, imported=True), now)
-                self._session.add(row)
-                rows.append(row)
-        self._session.flush()
-        return [to_mention(row) for row in rows]
+        known = {row.id for row in self._stored(mentions)}
+        self._insert(
+            _ADD.on_conflict_do_nothing(), [replace(item, imported=True) for item in mentions], now
+        )
+        new = [row for row in self._stored(mentions) if row.id not in known]
+        return [to_mention(row) for row in sorted(new, key=lambda row: row.id)]
 
-    def _known(self, mentions: Sequence[NewMention]) -> dict[tuple[str, str, str], MentionRow]:
+    def _insert(self, statement: Insert, mentions: Sequence[NewMention], now: datetime) -> None:
+        write_rows(self._session, statement, [_mention_values(item, now) for item in mentions])
+
+    def _stored(self, mentions: Sequence[NewMention]) -> Iterator[Row[Any]]:
+        """The rows of those that are in the store."""
         ids: dict[tuple[str, str], set[str]] = {}
         for item in mentions:
             ids.setdefault((item.brand, item.post.platform), set()).add(item.post.id)
-        found: dict[tuple[str, str, str], MentionRow] = {}
         # Brand by brand and platform by platform: asked for triples, SQLite reads the whole table.
         for (brand, platform), wanted in ids.items():
             ordered = sorted(wanted)
@@ -146,26 +186,23 @@ class Mentions:
                     MentionRow.platform == platform,
                     col(MentionRow.post_id).in_(ordered[start : start + 500]),
                 )
-                for row in self._session.exec(query):
-                    found[brand, platform, row.post_id] = row
-        return found
+                yield from self._session.connection().execute(query)
 
     # -- assessing -----------------------------------------------------------------------------
 
     def queue(self, limit: int) -> list[Queued]:
         """The oldest mentions without an assessment."""
         query = select(MentionRow).where(text(QUEUED)).order_by(col(MentionRow.id)).limit(limit)
-        return [
-            Queued(to_mention(row), row.imported, row.tries) for row in self._session.exec(query)
-        ]
+        rows = self._session.connection().execute(query)
+        return [Queued(to_mention(row), row.imported, row.tries) for row in rows]
 
     def begin_assessment(self, queued: Sequence[Queued]) -> None:
         """Leave a mark that these are being assessed: one that kills the process is found by it.
 
         ``tries`` of each item is what it is said to be, which may be less than what is stored.
         """
-        for item in queued:
-            self._session.get_one(MentionRow, item.mention.id).tries = item.tries + 1
+        begun = [{"number": item.mention.id, "begun": item.tries + 1} for item in queued]
+        write_rows(self._session, _BEGUN, begun)
 
     def oldest_queued(self, brand: str) -> datetime | None:
         """When the oldest waiting mention of a brand was published."""
@@ -187,46 +224,58 @@ class Mentions:
         query = select(func.count()).select_from(MentionRow).where(text(QUEUED))
         return self._session.exec(query).one()
 
-    def assess(self, mention: Mention, version: str, at: datetime, assessment: Assessment) -> bool:
-        """Keep an assessment and count the mention. False when this version was there already.
+    def assess(self, opinions: Mapping[int, Assessment], version: str, at: datetime) -> set[int]:
+        """Keep the assessments of some mentions, by id, and count the mentions.
 
-        A mention stands in the counts once, under the sentiment of its latest assessment.
+        A mention stands in the counts once, under the sentiment of its latest assessment. One that
+        was deleted meanwhile is passed over.
+
+        Args:
+            opinions: of some hundred mentions at most.
+            version: of the classifiers.
+            at: when they were assessed.
+
+        Returns:
+            The ids of those that this version had not assessed before.
         """
-        row = self._session.get_one(MentionRow, mention.id)
-        statement = insert(AssessmentRow).values(
-            _assessment_values(mention.id, version, at, assessment)
-        )
-        added = self._session.connection().execute(statement.on_conflict_do_nothing()).rowcount
-        row.assessed_by, row.tries = version, 0
-        # What is kept counts: after a change of models and back, that is the earlier assessment.
-        sentiment = self._session.exec(
-            select(AssessmentRow.sentiment).where(
-                AssessmentRow.mention_id == mention.id, AssessmentRow.version == version
-            )
-        ).one()
-        if not row.imported and row.counted_as != sentiment:
-            bucket = bucket_of(row.published_at)
+        asked = {"version": version, "numbers": list(opinions)}
+        rows = self._session.connection().execute(_STANDING, asked).all()
+        new = {row.id for row in rows if row.sentiment is None}
+        kept = [_assessment_values(number, version, at, opinions[number]) for number in sorted(new)]
+        write_rows(self._session, insert(AssessmentRow), kept)
+        entering: list[int] = []
+        counts: Counter[tuple[str, datetime, str, str]] = Counter()
+        standing = []
+        for row in rows:
+            # What is kept counts: after a change of models and back, that is the earlier assessment.
+            sentiment = row.sentiment or opinions[row.id].sentiment.label.value
+            counted = row.counted_as if row.imported else sentiment
+            standing.append({"number": row.id, "version": version, "counted": counted})
+            if counted == row.counted_as:
+                continue
+            cell = (row.brand, bucket_of(row.published_at), row.source)
+            counts[*cell, sentiment] += 1
             if row.counted_as is None:
-                Crowd(self._session).enter(row)
+                entering.append(row.id)
             else:
-                self._count(row, bucket, row.counted_as, -1)
-            self._count(row, bucket, sentiment, +1)
-            row.counted_as = sentiment
-        return bool(added)
+                counts[*cell, row.counted_as] -= 1
+        Crowd(self._session).enter(entering)
+        self._count(counts)
+        write_rows(self._session, _ASSESSED, standing)
+        return new
 
     def fail(self, mention_id: int) -> None:
         """Take a mention out of the queue that cannot be assessed."""
-        self._session.get_one(MentionRow, mention_id).failed = True
+        self._session.connection().execute(
+            update(MentionRow).where(col(MentionRow.id) == mention_id).values(failed=True)
+        )
 
-    def _count(self, row: MentionRow, bucket: datetime, sentiment: str, step: int) -> None:
-        statement = insert(CountRow).values(
-            brand=row.brand, bucket=bucket, source=row.source, sentiment=sentiment, count=step
-        )
-        statement = statement.on_conflict_do_update(
-            index_elements=["brand", "bucket", "source", "sentiment"],
-            set_={"count": col(CountRow.count) + step},
-        )
-        self._session.connection().execute(statement)
+    def _count(self, steps: Mapping[tuple[str, datetime, str, str], int]) -> None:
+        cells = [
+            {"brand": brand, "bucket": at, "source": source, "sentiment": sentiment, "count": step}
+            for (brand, at, source, sentiment), step in steps.items()
+        ]
+        write_rows(self._session, _COUNT, cells)
 
     # -- detecting -----------------------------------------------------------------------------
 
@@ -261,30 +310,24 @@ class Mentions:
             for series, version, settled_until, snapshot in self._session.exec(query)
         }
 
-    def keep_detector(self, brand: str, series: str, detector: Detector) -> None:
-        """Store a detector as it is now: it may go on reading."""
-        statement = insert(DetectorRow).values(
-            brand=brand,
-            series=series,
-            version=detector.version,
-            settled_until=detector.settled_until,
-            snapshot=dict(detector.snapshot),
-        )
-        new = statement.excluded
-        statement = statement.on_conflict_do_update(
-            index_elements=["brand", "series"],
-            set_={
-                "version": new.version,
-                "settled_until": new.settled_until,
-                "snapshot": new.snapshot,
-            },
-        )
-        self._session.connection().execute(statement)
+    def keep_detectors(self, brand: str, detectors: Mapping[str, Detector]) -> None:
+        """Store detectors of a brand, by series, as they are now: they may go on reading."""
+        kept = [
+            {
+                "brand": brand,
+                "series": series,
+                "version": detector.version,
+                "settled_until": detector.settled_until,
+                "snapshot": dict(detector.snapshot),
+            }
+            for series, detector in detectors.items()
+        ]
+        write_rows(self._session, _KEEP_DETECTOR, kept)
 
     def voices(self, brand: str, since: datetime, until: datetime) -> list[Voice]:
         """The assessed mentions published in ``since`` <= moment < ``until``, in order."""
         query = (
-            select(MentionRow)
+            select(MentionRow.published_at, MentionRow.text, MentionRow.author, MentionRow.story)
             .where(
                 MentionRow.brand == brand,
                 col(MentionRow.published_at) >= since,
@@ -293,10 +336,7 @@ class Mentions:
             )
             .order_by(col(MentionRow.published_at), col(MentionRow.id))
         )
-        return [
-            Voice(row.published_at, row.text, row.author, row.story)
-            for row in self._session.exec(query)
-        ]
+        return [Voice(*row) for row in self._session.connection().execute(query)]
 
     def ids_between(
         self,
@@ -406,7 +446,7 @@ def pair(
     return to_mention(mention), None if assessment is None else to_assessment(assessment)
 
 
-def to_mention(row: MentionRow) -> Mention:
+def to_mention(row: MentionRow | Row[Any]) -> Mention:
     """The value of a mention's row."""
     if row.id is None:
         raise LookupError("the mention has not been stored yet")
@@ -486,26 +526,32 @@ def _assessment_values(
     }
 
 
-def _to_row(item: NewMention, now: datetime) -> MentionRow:
+def _key(item: NewMention) -> tuple[str, str, str]:
+    return item.brand, item.post.platform, item.post.id
+
+
+def _mention_values(item: NewMention, now: datetime) -> dict[str, Any]:
     post = item.post
-    return MentionRow(
-        brand=item.brand,
-        platform=post.platform,
-        post_id=post.id,
-        source=item.source,
-        url=post.url,
-        author=post.author,
-        author_followers=post.author_followers,
-        official=item.official,
+    return {
+        "brand": item.brand,
+        "platform": post.platform,
+        "post_id": post.id,
+        "source": item.source,
+        "url": post.url,
+        "author": post.author,
+        "author_followers": post.author_followers,
+        "official": item.official,
         # A date in the future would hide the mention from detection until that day.
-        published_at=min(post.published_at, now),
-        seen_at=now,
-        language=post.language,
-        text=post.text,
-        likes=post.engagement.likes,
-        shares=post.engagement.shares,
-        replies=post.engagement.replies,
-        matched=list(item.matched),
-        story=item.story,
-        imported=item.imported,
-    )
+        "published_at": min(post.published_at, now),
+        "seen_at": now,
+        "language": post.language,
+        "text": post.text,
+        "likes": post.engagement.likes,
+        "shares": post.engagement.shares,
+        "replies": post.engagement.replies,
+        "matched": list(item.matched),
+        "story": item.story,
+        "imported": item.imported,
+        "tries": 0,
+        "failed": False,
+    }

@@ -132,9 +132,9 @@ class Crowd:
             )
         with self.store.write() as unit:
             unit.mentions.add(new, self.clock())
-            for queued in unit.mentions.queue(len(new)):
-                opinion = opinions[queued.mention.post.id]
-                unit.mentions.assess(queued.mention, "v1", self.clock(), opinion)
+            waiting = [queued.mention for queued in unit.mentions.queue(len(new))]
+            found = {mention.id: opinions[mention.post.id] for mention in waiting}
+            unit.mentions.assess(found, "v1", self.clock())
 
     def past(self, days: float, rates: Mapping[str, int], *, dark: Iterable[str] = ()) -> None:
         """Ordinary days of which only the numbers are left, as after a purge. Cheap."""

@@ -56,8 +56,8 @@ def say(
     )
     with store.write() as unit:
         unit.mentions.add([replace(item, post=post, story=story)], max(at, NOON))
-        for queued in unit.mentions.queue(1):
-            unit.mentions.assess(queued.mention, "v1", NOON, opinion)
+        waiting = [queued.mention.id for queued in unit.mentions.queue(1)]
+        unit.mentions.assess(dict.fromkeys(waiting, opinion), "v1", NOON)
 
 
 def ask(store: Store, question: Callable[[Crowd], object]) -> object:
@@ -151,7 +151,8 @@ def test_what_is_imported_or_a_repeat_is_no_voice(store: Store) -> None:
     say(store, 2, source="other")
     with store.write() as unit:
         (first, _), (second, _) = unit.mentions.each(None, None)
-        unit.mentions.assess(second if second.post.id == "p2" else first, "v2", NOON, CALM)
+        repeated = second if second.post.id == "p2" else first
+        unit.mentions.assess({repeated.id: CALM}, "v2", NOON)
     ((_, cell),) = buckets(store).items()
     assert (cell.mentions, cell.authors, cell.stories) == (1, 1, 1)
     assert cell.sources == {"feed": 1}

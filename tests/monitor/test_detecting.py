@@ -94,7 +94,7 @@ class Stage:
         with self.store.write() as unit:
             unit.mentions.add([mention], self.clock())
             (queued,) = unit.mentions.queue(1)
-            unit.mentions.assess(queued.mention, "v1", self.clock(), opinion)
+            unit.mentions.assess({queued.mention.id: opinion}, "v1", self.clock())
 
     def pass_time(
         self, minutes: float = 15, *, dark: tuple[str, ...] = (), look: bool = True

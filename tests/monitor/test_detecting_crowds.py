@@ -19,6 +19,7 @@ from alerts.drivers import Shape
 from alerts.message import HIDDEN
 from monitor.store import Store
 from monitor.store.crowd import BUCKET
+from monitor.store.mentions import Detector
 from tests.monitor.crowds import BRAND, MONDAY, Crowd
 from tests.monitor.make import sql
 
@@ -365,11 +366,7 @@ def test_a_long_absence_is_caught_up_with_a_week_at_a_time(tmp_path: Path) -> No
 def test_an_unchanged_brand_is_not_looked_at_again(crowd: Crowd) -> None:
     crowd.pass_time(0)
     with crowd.store.write() as unit:
-        unit.mentions.keep_detector(
-            BRAND,
-            "volume",
-            unit.mentions.detectors(BRAND)["volume"].__class__("other", MONDAY, {}),
-        )
+        unit.mentions.keep_detectors(BRAND, {"volume": Detector("other", MONDAY, {})})
     crowd.pass_time(5)
     with crowd.store.read() as unit:
         kept = unit.mentions.detector(BRAND, "volume")

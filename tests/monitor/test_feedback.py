@@ -61,8 +61,8 @@ def fill(store: Store, *opinions: Assessment, text: str = "Brood bij Acme.", day
             for n in range(len(opinions))
         ]
         unit.mentions.add(items, NOON + DAY)
-        for queued, opinion in zip(unit.mentions.queue(100), opinions, strict=True):
-            unit.mentions.assess(queued.mention, "v1", NOON, opinion)
+        waiting = [queued.mention.id for queued in unit.mentions.queue(100)]
+        unit.mentions.assess(dict(zip(waiting, opinions, strict=True)), "v1", NOON)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_only_the_latest_assessment_puts_a_mention_up_for_review(store: Store) -
     fill(store, REVIEW)
     with store.write() as unit:
         ((one, _),) = unit.mentions.each(None, None)
-        unit.mentions.assess(one, "v2", NOON, LOW)
+        unit.mentions.assess({one.id: LOW}, "v2", NOON)
     assert waiting(store) == []
 
 
@@ -269,7 +269,7 @@ def test_judged_posts_are_chosen_by_publication(store: Store) -> None:
     say(store, 2, "leak")
     with store.write() as unit:
         ((first, _), _) = unit.mentions.each(None, None)
-        unit.mentions.assess(first, "v2", NOON, LOW)
+        unit.mentions.assess({first.id: LOW}, "v2", NOON)
     with store.read() as unit:
         late = list(unit.feedback.judged(NOON + timedelta(minutes=1), None))
         early = list(unit.feedback.judged(None, NOON + timedelta(minutes=1)))

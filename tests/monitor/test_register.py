@@ -312,7 +312,7 @@ def test_the_label_is_stored_with_the_finding_and_old_rows_have_none(store: Stor
         found = Finding("fingerprint", LeakCategory.PRODUCT, 0, 9, Confidence.HIGH, label="doc-7")
         iban = Finding("iban", LeakCategory.PERSONAL_DATA, 10, 12, Confidence.LOW)
         leak = Leak(LeakBand.ESCALATE, 0.9, LeakCategory.PRODUCT, (found, iban))
-        unit.mentions.assess(queued.mention, "v1", NOON, assessment(leak=leak))
+        unit.mentions.assess({queued.mention.id: assessment(leak=leak)}, "v1", NOON)
     (kept,) = sql(store.path, "SELECT findings FROM assessment")[0]
     assert [each.get("label") for each in json.loads(kept)] == ["doc-7", None]
     assert "label" not in json.loads(kept)[1]

@@ -36,10 +36,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def assess_all(store: Store, opinion: Assessment = FINE, version: str = "v1") -> list[int]:
     with store.write() as unit:
-        queued = unit.mentions.queue(1000)
-        for item in queued:
-            unit.mentions.assess(item.mention, version, NOON, opinion)
-    return [item.mention.id for item in queued]
+        queued = [item.mention.id for item in unit.mentions.queue(1000)]
+        unit.mentions.assess(dict.fromkeys(queued, opinion), version, NOON)
+    return queued
 
 
 def counts(store: Store) -> dict[datetime, Counter[str]]:
@@ -151,13 +150,14 @@ def test_another_version_moves_a_mention_in_the_counts_and_keeps_both_opinions(
     assess_all(store, BAD, "v1")
     with store.write() as unit:
         (first, _), _ = unit.mentions.each(None, None)
-        assert unit.mentions.assess(first, "v2", NOON, FINE)
-        assert not unit.mentions.assess(first, "v2", NOON, BAD), "once per version"
+        assert unit.mentions.assess({first.id: FINE}, "v2", NOON) == {first.id}
+        assert not unit.mentions.assess({first.id: BAD}, "v2", NOON), "once per version"
     assert counts(store)[NOON] == {"negative": 1, "neutral": 1}
     assert sql(store.path, "SELECT count(*) FROM assessment") == [(3,)]
 
     with store.write() as unit:
-        assert not unit.mentions.assess(first, "v1", NOON, FINE), "back to a version known before"
+        known_before = {first.id: FINE}
+        assert not unit.mentions.assess(known_before, "v1", NOON), "back to a version known before"
     assert counts(store)[NOON] == {"negative": 2}
 
 
@@ -192,7 +192,8 @@ def test_counts_always_equal_the_mentions_under_their_latest_opinions(steps: lis
                 unit.mentions.add([new_mention(number, at=NOON - timedelta(minutes=minutes))], NOON)
                 for mention, _ in unit.mentions.each(None, None):
                     if mention.post.id == f"p{number}":
-                        unit.mentions.assess(mention, version, NOON, BAD if bad else FINE)
+                        opinion = BAD if bad else FINE
+                        unit.mentions.assess({mention.id: opinion}, version, NOON)
         with store.read() as unit:
             expected: dict[datetime, Counter[str]] = {}
             for mention, opinion in unit.mentions.each(None, None):
