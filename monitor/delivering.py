@@ -1,22 +1,31 @@
-"""The step ``deliver``: the outbox, until it is empty or the other side is down."""
+"""The step ``deliver``: the outbox, until it is empty or the other side is down.
+
+What waits too long for a channel that does not deliver goes over the one that stands in for it. Rates
+that services allow are kept beforehand, and nobody is written to who asked to be left alone for a while.
+"""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from alerts.base import Channel, Delivery, DeliveryError, DeliveryFault, Receipt
-from alerts.message import from_json
+from alerts.base import Channel, Delivery, DeliveryError, DeliveryFault, Reason, Receipt
+from alerts.message import as_drill, from_json
+from alerts.pacing import Pacer
 from alerts.retry import next_attempt
+from alerts.routes import Via
 from monitor.database import StoreError
 from monitor.inbox import Inbox
 from monitor.log import logger
 from monitor.metrics import OK, Metrics
-from monitor.store import Store
+from monitor.standing_in import StandIns
+from monitor.store import Store, Unit
+from monitor.store.lanes import Head
 from monitor.store.outbox import Pending
 
 LEASE = timedelta(minutes=5)
@@ -41,6 +50,13 @@ retried even where the channel thinks that trying again cannot help."""
 STEP_ASIDE_AFTER = 5
 """A message that failed this often for a reason of its own lets those behind it pass."""
 
+AT_ONCE = 2
+"""Attempts under way through one channel: the others have workers left, whatever hangs. One that is
+down gets one at a time."""
+
+Unwanted = Callable[[Unit, Pending, datetime], Reason | None]
+"""Says why a notification is not to leave any more, or None: asked just before each attempt."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFailure:
@@ -53,7 +69,22 @@ class DeliveryFailure:
 
 
 class DeliverStep:
-    """Empties the outbox. Its public methods belong to the main thread."""
+    """Empties the outbox. Its public methods belong to the main thread.
+
+    Args:
+        store: with the outbox.
+        channels: by name.
+        inbox: where workers report.
+        pool: of the workers.
+        metrics: counts.
+        now: the clock.
+        rng: for the jitter of pauses.
+        delivered: called whenever an attempt has ended, since another one may begin.
+        pacers: how fast messages may leave, by channel; a channel without one: at any rate.
+        stand_ins: who stands in for a channel, by receiver and channel.
+        unwanted: says why a notification is not to leave any more.
+        workers: attempts under way at once, through all channels.
+    """
 
     def __init__(
         self,
@@ -66,6 +97,10 @@ class DeliverStep:
         now: Callable[[], datetime],
         rng: random.Random,
         delivered: Callable[[], object],
+        pacers: Mapping[str, Pacer] | None = None,
+        stand_ins: Mapping[tuple[str, str], Via] | None = None,
+        unwanted: Unwanted = lambda _unit, _pending, _now: None,
+        workers: int = 4,
     ) -> None:
         self._delivered = delivered
         self._store = store
@@ -75,12 +110,18 @@ class DeliverStep:
         self._metrics = metrics
         self._now = now
         self._rng = rng
-        self._in_flight: set[int] = set()
+        self._pacers = pacers or {}
+        self._stand_ins = StandIns(stand_ins or {})
+        self._unwanted = unwanted
+        self._workers = workers
+        self._in_flight: dict[int, str] = {}
         self._unrecorded: dict[int, Callable[[], None]] = {}
         self._began = False
         self._log = logger("deliver")
         self.sent = 0
         """Messages taken by the other side so far."""
+        self.held_until: datetime | None = None
+        """When the first of those may leave that only their channel's pace holds back."""
         self.failures: list[DeliveryFailure] = []
         """What failed since the caller last emptied it; kept short."""
 
@@ -90,7 +131,7 @@ class DeliverStep:
         return len(self._in_flight)
 
     def run(self) -> int:
-        """Start the attempts that are due. Returns how many.
+        """Start the attempts that are due, as far as there are workers. Returns how many.
 
         First it records the ends of those that could not be recorded when they came.
 
@@ -101,17 +142,16 @@ class DeliverStep:
             number, record = next(iter(self._unrecorded.items()))
             record()
             del self._unrecorded[number]
+        now = self._now()
         with self._store.write() as unit:
-            if not self._began and (again := unit.outbox.take_back(self._now())):
+            if not self._began and (again := unit.outbox.take_back(now)):
                 self._log.info("taken_back", notifications=again)
-            claimed = [
-                item
-                for item in unit.outbox.claim(self._now(), LEASE)
-                if item.id not in self._in_flight
-            ]
+            if taken_over := self._stand_ins.run(unit, now):
+                self._log.warning("stood_in", notifications=taken_over)
+            claimed = self._claim(unit, now)
         self._began = True
         for item in claimed:
-            self._in_flight.add(item.id)
+            self._in_flight[item.id] = item.channel
             self._pool.submit(self._attempt, item)
         return len(claimed)
 
@@ -119,6 +159,46 @@ class DeliverStep:
         """How many notifications are in the outbox."""
         with self._store.read() as unit:
             return unit.outbox.waiting()[0]
+
+    # -- what leaves now -----------------------------------------------------------------------
+
+    def _claim(self, unit: Unit, now: datetime) -> list[Pending]:
+        """Take what may leave now; withdraw what is not wanted any more, and look again."""
+        claimed: list[Pending] = []
+        look_again = True
+        while look_again:
+            look_again = False
+            heads = unit.outbox.heads(now)
+            gate = self._gate(unit, heads, now, claimed)
+            for head in heads:
+                if head.due_at > now or head.id in self._in_flight or not gate.admits(head):
+                    continue
+                item = unit.outbox.look_up(head.id)
+                if reason := self._why_not(unit, item, now):
+                    unit.outbox.withdraw(item.id, reason, now)
+                    self._log.info("withdrawn", key=item.key, reason=reason.value)
+                    look_again = True
+                else:
+                    claimed.append(unit.outbox.take(item.id, now, LEASE))
+                    gate.leaves(head)
+            self.held_until = gate.held_until
+        return claimed
+
+    def _why_not(self, unit: Unit, item: Pending, now: datetime) -> Reason | None:
+        return self._unwanted(unit, item, now) or self._stand_ins.needless(unit, item)
+
+    def _gate(
+        self, unit: Unit, heads: Sequence[Head], now: datetime, claimed: Sequence[Pending]
+    ) -> _Gate:
+        wishes = {head.channel: until for head in heads if (until := head.held_until)}
+        return _Gate(
+            now=now,
+            busy=Counter([*self._in_flight.values(), *(item.channel for item in claimed)]),
+            workers=self._workers,
+            down=frozenset(outage.channel for outage in unit.outages.all() if outage.down),
+            closed=frozenset(channel for channel, until in wishes.items() if until > now),
+            pacers=self._pacers,
+        )
 
     # -- in a worker ---------------------------------------------------------------------------
 
@@ -147,9 +227,10 @@ class DeliverStep:
                 "acknowledge the incident",
                 fault=DeliveryFault.REFUSED,
             )
+        message = from_json(item.message)
         return channel.send(
             Delivery(
-                message=from_json(item.message),
+                message=as_drill(message) if item.drill else message,
                 to=item.addresses,
                 key=item.key,
                 thread=item.thread,
@@ -166,7 +247,7 @@ class DeliverStep:
         error: DeliveryError | None,
         seconds: float,
     ) -> None:
-        self._in_flight.discard(item.id)
+        del self._in_flight[item.id]
         now = self._now()
         outcome = OK if error is None else error.fault.value
         self._metrics.deliveries.labels(item.channel, outcome).inc()
@@ -174,7 +255,7 @@ class DeliverStep:
 
         def record() -> None:
             if error is None:
-                self._record_success(item, receipt, now)
+                self._record_success(item, receipt or Receipt(), now)
             else:
                 self._record_failure(item, error, now)
 
@@ -184,10 +265,12 @@ class DeliverStep:
             # The mail is out, or is not: either way it must be known before it is tried again.
             self._unrecorded[item.id] = record
             self._log.error("not_recorded", key=item.key, outcome=outcome, error=str(trouble))
+        self._delivered()
 
-    def _record_success(self, item: Pending, receipt: Receipt | None, now: datetime) -> None:
+    def _record_success(self, item: Pending, receipt: Receipt, now: datetime) -> None:
         with self._store.write() as unit:
-            unit.outbox.delivered(item, now, receipt or Receipt())
+            unit.outbox.delivered(item, now, receipt)
+            unit.outages.delivered(item.channel, now)
         self._log.info(
             "delivered",
             incident=item.incident_id,
@@ -196,10 +279,9 @@ class DeliverStep:
             channel=item.channel,
             key=item.key,
             attempts=item.attempts,
-            note=receipt.note if receipt else None,
+            note=receipt.note,
         )
         self.sent += 1
-        self._delivered()
 
     def _record_failure(self, item: Pending, error: DeliveryError, now: datetime) -> None:
         due = next_attempt(
@@ -219,6 +301,12 @@ class DeliverStep:
                 aside=aside,
                 not_before=now + error.retry_after if error.retry_after else None,
             )
+            if item.channel in self._channels:
+                unit.outages.failed(
+                    item.channel, now, fault=error.fault, error=str(error), for_good=due is None
+                )
+            if due is None:
+                self._stand_ins.given_up(unit, item, now)
         self.failures.append(DeliveryFailure(item.receiver, item.channel, error.fault, str(error)))
         del self.failures[:-100]
         log = self._log.error if due is None else self._log.warning
@@ -233,6 +321,48 @@ class DeliverStep:
             next_attempt_at=None if due is None else due.isoformat(timespec="seconds"),
             error=str(error),
         )
+
+
+class _Gate:
+    """Who may leave in one turn: there is a worker, the channel is open, its pace is kept."""
+
+    def __init__(
+        self,
+        *,
+        now: datetime,
+        busy: Counter[str],
+        workers: int,
+        down: Collection[str],
+        closed: Collection[str],
+        pacers: Mapping[str, Pacer],
+    ) -> None:
+        self._now = now
+        self._busy = busy
+        self._workers = workers
+        self._down = down
+        self._closed = closed
+        self._pacers = pacers
+        self.held_until: datetime | None = None
+
+    def admits(self, head: Head) -> bool:
+        """Whether it may leave now."""
+        channel = head.channel
+        if self._busy.total() >= self._workers or channel in self._closed:
+            return False
+        if self._busy[channel] >= (1 if channel in self._down else AT_ONCE):
+            return False
+        pacer = self._pacers.get(channel)
+        free_at = self._now if pacer is None else pacer.free_at(head.addresses, self._now)
+        if free_at > self._now:
+            self.held_until = min(self.held_until or free_at, free_at)
+            return False
+        return True
+
+    def leaves(self, head: Head) -> None:
+        """It leaves."""
+        self._busy[head.channel] += 1
+        if pacer := self._pacers.get(head.channel):
+            pacer.left(head.addresses, self._now)
 
 
 def _mendable(error: DeliveryError) -> DeliveryError:

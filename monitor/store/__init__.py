@@ -30,6 +30,7 @@ from monitor.store.feedback import Feedback
 from monitor.store.incidents import Incidents
 from monitor.store.intake import Intakes
 from monitor.store.mentions import Mentions
+from monitor.store.outages import Outages
 from monitor.store.outbox import Outbox
 from monitor.store.register import Register
 from monitor.store.silences import Silences
@@ -51,6 +52,7 @@ class Unit:
         self.incidents = Incidents(session)
         self.outbox = Outbox(session)
         self.silences = Silences(session)
+        self.outages = Outages(session)
         self.feedback = Feedback(session)
         self.register = Register(session)
         self.intake = Intakes(session)

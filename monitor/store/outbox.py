@@ -14,13 +14,15 @@ from typing import Any
 
 from sqlalchemy import insert, text
 from sqlalchemy import select as sa_select
-from sqlalchemy.orm import load_only
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, select
 
 from alerts.base import Event, Reason, Receipt
 from alerts.retry import GIVE_UP_AFTER, next_attempt
 from alerts.routes import Told
+from monitor.store.lanes import Head, heads
 from monitor.tables import (
+    GIVEN_UP,
     WAITING,
     DecisionRow,
     NotificationAboutRow,
@@ -201,9 +203,9 @@ class Outbox:
             select(NotificationRow)
             .where(
                 text(WAITING),
+                text("aside = 0"),
                 NotificationRow.receiver == receiver,
                 NotificationRow.channel == channel,
-                col(NotificationRow.aside).is_(False),
             )
             .order_by(col(NotificationRow.id))
             .limit(1)
@@ -240,38 +242,25 @@ class Outbox:
         what came of it, it becomes due again only after that. One whose predecessor of the same
         incident still waits is left where it is.
         """
-        # All that wait are looked at, every second: without their messages, which may be large.
-        rows = self._session.exec(
-            select(NotificationRow)
-            .where(text(WAITING))
-            .options(
-                load_only(
-                    NotificationRow.incident_id,  # type: ignore[arg-type] # a column, seen as its value
-                    NotificationRow.receiver,  # type: ignore[arg-type] # same
-                    NotificationRow.channel,  # type: ignore[arg-type] # same
-                    NotificationRow.aside,  # type: ignore[arg-type] # same
-                    NotificationRow.next_attempt_at,  # type: ignore[arg-type] # same
-                )
-            )
-        ).all()
-        # Sorted here: asked to, SQLite would read the delivered ones as well, in order of their ids.
-        pending = sorted(rows, key=lambda row: row.id or 0)
-        taken: list[Pending] = []
-        lanes: set[tuple[str, str]] = set()
-        threads: set[tuple[int, str, str]] = set()
-        for row in pending:
-            lane, thread = (row.receiver, row.channel), (row.incident_id, row.receiver, row.channel)
-            first = thread not in threads and (row.aside or lane not in lanes)
-            threads.add(thread)
-            if not row.aside:
-                lanes.add(lane)
-            if first and row.next_attempt_at <= now:
-                row.attempts += 1
-                row.next_attempt_at = now + lease
-                # No fault: under way. So it stays if its end is never recorded.
-                row.fault = row.error = None
-                taken.append(self._pending(row))
-        return taken
+        return [self.take(head.id, now, lease) for head in self.heads(now) if head.due_at <= now]
+
+    def heads(self, now: datetime) -> list[Head]:
+        """The first of each lane, due or not, and those set aside that are due; oldest first."""
+        self._session.flush()
+        return heads(self._session, now)
+
+    def look_up(self, notification_id: int) -> Pending:
+        """One notification, as it is."""
+        return self._pending(self._session.get_one(NotificationRow, notification_id))
+
+    def take(self, notification_id: int, now: datetime, lease: timedelta) -> Pending:
+        """Take one to attempt it now: see :meth:`claim`."""
+        row = self._session.get_one(NotificationRow, notification_id)
+        row.attempts += 1
+        row.next_attempt_at = now + lease
+        # No fault: under way. So it stays if its end is never recorded.
+        row.fault = row.error = None
+        return self._pending(row)
 
     def _pending(self, row: NotificationRow) -> Pending:
         thread = self._session.get(ThreadRow, (row.incident_id, row.receiver, row.channel))
@@ -301,7 +290,7 @@ class Outbox:
         row.state, row.delivered_at = DELIVERED, now
         row.fault, row.error = None, receipt.note
         thread = receipt.thread
-        if thread and pending.thread is None:
+        if thread and thread != pending.thread:
             self._session.merge(
                 ThreadRow(
                     incident_id=pending.incident_id,
@@ -405,12 +394,63 @@ class Outbox:
 
     def dead(self) -> list[Sent]:
         """The dead letters, oldest first."""
-        query = (
-            select(NotificationRow)
-            .where(NotificationRow.state == DEAD)
-            .order_by(col(NotificationRow.id))
-        )
+        query = select(NotificationRow).where(text(GIVEN_UP)).order_by(col(NotificationRow.id))
         return [_sent(row) for row in self._session.exec(query)]
+
+    def count_dead(self) -> int:
+        """How many dead letters there are."""
+        query = select(func.count()).select_from(NotificationRow).where(text(GIVEN_UP))
+        return self._session.exec(query).one()
+
+    # -- one channel in place of another -------------------------------------------------------
+
+    def without_stand_in(self, receiver: str, channel: str, limit: int = 100) -> list[Pending]:
+        """What waits in a lane and goes no other way yet, oldest first."""
+        row, other = NotificationRow, aliased(NotificationRow)
+        taken_over = select(other.id).where(other.failover_of == row.key).exists()
+        query = (
+            select(row)
+            .where(text(WAITING), row.receiver == receiver, row.channel == channel, ~taken_over)
+            .order_by(col(row.id))
+            .limit(limit)
+        )
+        return [self._pending(each) for each in self._session.exec(query)]
+
+    def stand_in_of(self, key: str) -> str | None:
+        """The state of the notification that takes over the one with that key; None: there is none."""
+        query = select(NotificationRow.state).where(NotificationRow.failover_of == key)
+        return self._session.exec(query).first()
+
+    def state_of(self, key: str) -> str | None:
+        """The state of a notification; None: there is none with that key."""
+        query = select(NotificationRow.state).where(NotificationRow.key == key)
+        return self._session.exec(query).first()
+
+    def told_beside(self, pending: Pending, channel: str) -> bool:
+        """Whether the same is told over another channel of the receiver of its own accord."""
+        row = NotificationRow
+        query = select(row.id).where(
+            row.incident_id == pending.incident_id,
+            row.receiver == pending.receiver,
+            row.channel == channel,
+            row.event == pending.event,
+            row.page == pending.page,
+            col(row.failover_of).is_(None),
+            row.created_at >= pending.created_at,
+            col(row.state).not_in(_TOLD_NOBODY),
+        )
+        return self._session.exec(query).first() is not None
+
+    def has_told(self, incident_id: int, receiver: str, channel: str) -> bool:
+        """Whether a message about an incident arrived there."""
+        row = NotificationRow
+        query = select(row.id).where(
+            row.incident_id == incident_id,
+            row.receiver == receiver,
+            row.channel == channel,
+            row.state == DELIVERED,
+        )
+        return self._session.exec(query).first() is not None
 
     def waiting(self) -> tuple[int, datetime | None]:
         """How many notifications wait, and since when the oldest does."""
