@@ -5,6 +5,7 @@ from connectors.bluesky import BlueskyConnector
 from connectors.file import FileConnector
 from connectors.googlealerts import GoogleAlertsConnector
 from connectors.hackernews import HackerNewsConnector
+from connectors.imap import ImapConnector
 from connectors.mastodon import MastodonConnector
 from connectors.plugins import discover
 from connectors.reddit import RedditConnector
@@ -17,6 +18,7 @@ BUILT_IN: dict[str, type[Connector]] = {
     "file": FileConnector,
     "googlealerts": GoogleAlertsConnector,
     "hackernews": HackerNewsConnector,
+    "imap": ImapConnector,
     "mastodon": MastodonConnector,
     "reddit": RedditConnector,
     "rss": RssConnector,

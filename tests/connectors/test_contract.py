@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from connectors import BUILT_IN
 from connectors.base import Connector, ConnectorError, Context, Page, SourceFault
 from connectors.http import guarded_client
+from tests.connectors import imapserver
 from tests.connectors.faultserver import FaultServer, Reply, unused_port
 from tests.connectors.pushing import Pushes
 
@@ -80,6 +81,7 @@ ONE_POST = {
     b'"published_at": "2026-11-10T12:00:00Z"}\n',
 }
 ONE_POST["webhook"] = ONE_POST["file"]
+ONE_POST["imap"] = b"From: a@b.example\r\n\r\nzonnehoek"
 NOTHING = {"x": b'{"meta": {"result_count": 0}}', "mastodon": b"[]"}
 """What a source answers that has nothing new."""
 OVER_HTTP: dict[str, Callable[[str], dict[str, Any]]] = {
@@ -114,9 +116,21 @@ OVER_HTTP: dict[str, Callable[[str], dict[str, Any]]] = {
 
 WITHOUT_HTTP: dict[str, Callable[[Path], dict[str, Any]]] = {
     "file": lambda path: {"path": path},
+    "imap": lambda _: {
+        "host": "127.0.0.1",
+        "security": "none",
+        "username": imapserver.USER,
+        "password": imapserver.PASSWORD,
+    },
     "webhook": lambda _: {"secret": f"whsec_{'QUJD' * 11}"},
 }
 """Kinds that ask nobody, and their options where a file with one post lies at a path."""
+
+
+@pytest.fixture
+def mailbox() -> Iterator[imapserver.StandIn]:
+    with imapserver.StandIn() as running:
+        yield running
 
 
 def build(kind: str, context: Context, **options: Any) -> Connector:
@@ -300,7 +314,11 @@ def test_a_path_that_cannot_be_opened_is_unreachable(tmp_path: Path, context: Co
 
 @pytest.mark.parametrize("kind", BUILT_IN)
 def test_cursors_are_json_and_a_poll_from_the_last_one_repeats_nothing(
-    kind: str, server: FaultServer, context: Context, tmp_path: Path
+    kind: str,
+    server: FaultServer,
+    mailbox: imapserver.StandIn,
+    context: Context,
+    tmp_path: Path,
 ) -> None:
     server.answer = lambda request: (
         Reply(body=NOTHING[kind]) if "since_id" in request.query else Reply(body=ONE_POST[kind])
@@ -311,6 +329,9 @@ def test_cursors_are_json_and_a_poll_from_the_last_one_repeats_nothing(
     pushes = Pushes()
     if kind == "webhook":
         pushes.push(ONE_POST[kind])
+    if kind == "imap":
+        mailbox.put(ONE_POST[kind], context.now())
+        options["port"] = mailbox.port
     connector = build(kind, replace(context, intake=pushes), **options)
     pages = list(connector.fetch(None))
     assert [post.text for page in pages for post in page.posts] == ["zonnehoek"]
