@@ -10,7 +10,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, cast
@@ -28,8 +28,15 @@ from pydantic import (
 )
 
 from alerts import CHANNELS
-from alerts.routes import ReceiverOptions, RouteOptions
+from alerts.clocks import DEFAULT_CLOCKS, ClockOptions
+from alerts.escalation import ChainOptions, StepOptions
+from alerts.grouping import GroupOptions
+from alerts.quiet import QuietOptions
+from alerts.rota import OverrideOptions, RotaOptions, ShiftOptions
+from alerts.routes import RULES, BranchOptions, ReceiverOptions, RouteOptions, Via
+from alerts.silences import InhibitionOptions, SilenceLimits
 from alerts.spikes import Sensitivity
+from alerts.worktime import OfficeOptions
 from classifiers.second_opinion import SecondOpinionOptions
 from connectors import CONNECTORS, FOUND
 from connectors.addresses import AddressPolicy
@@ -37,6 +44,7 @@ from connectors.options import SECRET_PLACES, Options, SecretPlaces
 from connectors.query import Query, QuerySyntaxError
 from connectors.queryx import XQueryError
 from connectors.x import XOptions
+from monitor.references import references, tables
 
 SYSTEM_FOLDER = Path("/etc/merkwacht")
 SYSTEM_STATE = Path("/var/lib/merkwacht")
@@ -150,7 +158,9 @@ class WebOptions(Options):
     @model_validator(mode="after")
     def _whole(self) -> WebOptions:
         if self.enabled and self.public_url is None:
-            raise ValueError('public_url is needed: how people reach it, as "https://watch.example.com"')
+            raise ValueError(
+                'public_url is needed: how people reach it, as "https://watch.example.com"'
+            )
         if self.key_file is not None and self.certificate_file is None:
             raise ValueError("key_file belongs to certificate_file: give both")
         return self
@@ -277,6 +287,13 @@ class Config(Options):
     channels: list[ChannelOptions] = Field(min_length=1)
     receivers: list[ReceiverOptions] = Field(min_length=1)
     routes: list[RouteOptions] = Field(min_length=1)
+    office: OfficeOptions = OfficeOptions()
+    clocks: tuple[ClockOptions, ...] = DEFAULT_CLOCKS
+    """The promises that are watched. Default: a crisis within the hour, feedback within 24 hours."""
+    escalations: tuple[ChainOptions, ...] = ()
+    rotas: tuple[RotaOptions, ...] = ()
+    inhibition: InhibitionOptions = InhibitionOptions()
+    silences: SilenceLimits = SilenceLimits()
 
     def brands_of(self, source: SourceBase) -> list[BrandOptions]:
         """The brands a source is read for."""
@@ -383,7 +400,24 @@ def parse(text: str, file: Path, *, secrets: bool = True) -> Config:
         ]
     if problems or config is None:
         raise ConfigError(file, problems)
-    return config.model_copy(update={"store": _anchored(config.store, file)})
+    return _at_home(config).model_copy(update={"store": _anchored(config.store, file)})
+
+
+def _at_home(config: Config) -> Config:
+    """Office hours, quiet hours and rotas that name no time zone are meant in the installation's."""
+
+    def home(options: _Base) -> _Base:
+        if "timezone" in options.model_fields_set:
+            return options
+        return options.model_copy(update={"timezone": config.timezone})
+
+    receivers = [
+        each.model_copy(update={"quiet": home(each.quiet)}) if each.quiet else each
+        for each in config.receivers
+    ]
+    rotas = tuple(home(each) for each in config.rotas)
+    changed = {"office": home(config.office), "receivers": receivers, "rotas": rotas}
+    return config.model_copy(update=changed)
 
 
 def _anchored(options: StoreOptions, file: Path) -> StoreOptions:
@@ -472,9 +506,22 @@ def _path(location: Sequence[str | int]) -> tuple[str, list[str]]:
             continue
         parts += f".{step}" if parts else str(step)
         table = f"{table}.{step}" if table else str(step)
+        # Routes may lie in routes, and those in others.
+        table = re.sub(r"^routes\.routes(\.routes)+", "routes.routes", table)
         known = _keys(_TABLES[table]) if table in _TABLES and rest else known
     return parts, known
 
+
+_NAMED = (
+    "brands",
+    "sources",
+    "channels",
+    "receivers",
+    "clocks",
+    "escalations",
+    "rotas",
+)
+"""Tables whose names others refer to."""
 
 _TABLES: dict[str, type[BaseModel]] = {
     "store": StoreOptions,
@@ -485,7 +532,21 @@ _TABLES: dict[str, type[BaseModel]] = {
     "log": LogOptions,
     "brands": BrandOptions,
     "receivers": ReceiverOptions,
+    "receivers.channels": Via,
+    "receivers.quiet": QuietOptions,
     "routes": RouteOptions,
+    "routes.group": GroupOptions,
+    "routes.routes": BranchOptions,
+    "routes.routes.group": GroupOptions,
+    "office": OfficeOptions,
+    "clocks": ClockOptions,
+    "escalations": ChainOptions,
+    "escalations.steps": StepOptions,
+    "rotas": RotaOptions,
+    "rotas.shifts": ShiftOptions,
+    "rotas.overrides": OverrideOptions,
+    "inhibition": InhibitionOptions,
+    "silences": SilenceLimits,
 }
 
 
@@ -496,29 +557,18 @@ def _keys(model: type[BaseModel]) -> list[str]:
 def _name_problems(data: Mapping[str, Any]) -> list[Problem]:
     """Names used twice, and names that refer to nothing. Works on raw data: reports what it can."""
     problems: list[Problem] = []
-    known: dict[str, list[str]] = {}
-    for table in ("brands", "sources", "channels", "receivers"):
+    known: dict[str, Sequence[str]] = {"rules": RULES}
+    for table in _NAMED:
         names: list[str] = []
-        for number, item in enumerate(_tables(data, table)):
+        for path, item in tables(data, table):
             name = item.get("name")
             if not isinstance(name, str):
                 continue
             if name in names:
-                problems.append(Problem(f"{table}[{number}].name", f'"{name}" is used twice'))
+                problems.append(Problem(f"{path}.name", f'"{name}" is used twice'))
             names.append(name)
         known[table] = names
-    references: Iterable[tuple[str, str, str]] = [
-        *_references(data, "sources", "brands", "brands"),
-        *_references(data, "routes", "brands", "brands"),
-        *_references(data, "routes", "receivers", "receivers"),
-    ]
-    for number, receiver in enumerate(_tables(data, "receivers")):
-        for place, via in enumerate(receiver.get("channels") or []):
-            used = via.get("use") if isinstance(via, dict) else via
-            if isinstance(used, str):
-                path = f"receivers[{number}].channels[{place}].use"
-                references = [*references, (path, "channels", used)]
-    for path, table, name in references:
+    for path, table, name in references(data):
         if name not in known[table]:
             near = difflib.get_close_matches(name, known[table], n=1)
             hint = (
@@ -585,21 +635,3 @@ def _search_problems(config: Config) -> list[Problem]:
                     Problem(f"sources[{number}]", f'X cannot search for "{brand.name}": {error}')
                 )
     return problems
-
-
-def _tables(data: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    value = data.get(key)
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _references(
-    data: Mapping[str, Any], table: str, key: str, target: str
-) -> list[tuple[str, str, str]]:
-    found = []
-    for number, item in enumerate(_tables(data, table)):
-        values = item.get(key)
-        if isinstance(values, list):
-            for place, name in enumerate(values):
-                if isinstance(name, str):
-                    found.append((f"{table}[{number}].{key}[{place}]", target, name))
-    return found

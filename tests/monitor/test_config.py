@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -12,7 +13,14 @@ from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
 from alerts import CHANNELS
-from alerts.routes import ReceiverOptions, RouteOptions, Via
+from alerts.clocks import ClockOptions
+from alerts.escalation import ChainOptions, StepOptions
+from alerts.grouping import GroupOptions
+from alerts.quiet import QuietOptions
+from alerts.rota import OverrideOptions, RotaOptions, ShiftOptions
+from alerts.routes import BranchOptions, ReceiverOptions, RouteOptions, Via
+from alerts.silences import InhibitionOptions, SilenceLimits
+from alerts.worktime import OfficeOptions
 from classifiers.second_opinion import SecondOpinionOptions
 from connectors import BUILT_IN
 from connectors.options import secret_fields
@@ -199,6 +207,12 @@ def _models() -> list[tuple[str, type[BaseModel]]]:
         ("brands", config.BrandOptions),
         ("receivers", ReceiverOptions),
         ("routes", RouteOptions),
+        ("office", OfficeOptions),
+        ("clocks", ClockOptions),
+        ("escalations", ChainOptions),
+        ("rotas", RotaOptions),
+        ("inhibition", InhibitionOptions),
+        ("silences", SilenceLimits),
     ]
     for kind, connector in BUILT_IN.items():
         models += [(f"sources:{kind}", config.SourceBase), (f"sources:{kind}", connector.Options)]
@@ -231,15 +245,22 @@ def test_the_example_shows_every_option_with_its_default(
     assert commented, f"[{table}] does not show the default of {key}"
     value = tomllib.loads(commented[0])[key]
     plain = str(default) if isinstance(default, Path) else default
-    plain = list(plain) if isinstance(plain, tuple) else plain
-    plain = plain.value if hasattr(plain, "value") else plain
-    assert value == plain
+    assert value == json.loads(json.dumps(plain))
 
 
 def test_every_option_is_explained() -> None:
+    further = [
+        ("via", Via),
+        ("routes.routes", BranchOptions),
+        ("receivers.quiet", QuietOptions),
+        ("routes.group", GroupOptions),
+        ("escalations.steps", StepOptions),
+        ("rotas.shifts", ShiftOptions),
+        ("rotas.overrides", OverrideOptions),
+    ]
     silent = [
         f"{table}.{name}"
-        for table, model in [*_models(), ("via", Via)]
+        for table, model in [*_models(), *further]
         for name, field in model.model_fields.items()
         if not field.description and name != "kind"
     ]
