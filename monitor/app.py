@@ -30,8 +30,9 @@ from classifiers.language import LanguageIdentifier
 from classifiers.register.detector import RegisterDetector
 from classifiers.second_opinion import EndpointOpinion
 from connectors import CONNECTORS
-from connectors.base import Connector, Context
+from connectors.base import Connector, Context, Intake
 from connectors.http import guarded_client
+from connectors.intake import Door, TakesPushes
 from connectors.query import Query
 from monitor.announcing import Announcer, Rulebook
 from monitor.assessing import AssessStep
@@ -49,6 +50,7 @@ from monitor.database import StoreError
 from monitor.delivering import DeliverStep
 from monitor.detecting import DetectStep, Watched
 from monitor.inbox import Inbox
+from monitor.intake import IntakeDesk
 from monitor.matching import Brand
 from monitor.metrics import Metrics
 from monitor.polling import PollStep, Source
@@ -60,6 +62,8 @@ from monitor.systemd import Notifier
 from monitor.tending import TendStep
 
 if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
     from monitor.site import SiteServer
 
 POLLERS = 16
@@ -176,11 +180,13 @@ class App:
         brands = {item.name: build_brand(item) for item in config.brands}
         http = build_http(config)
         channels = build_channels(config)
+        desk = IntakeDesk(store=self.store, inbox=self._inbox, metrics=self.metrics, now=self.now)
         sources = [
-            _source(options, config, brands, http, self.now)
+            _source(options, config, brands, http, now=self.now, intake=desk.of(options.name))
             for options in config.sources
             if options.enabled
         ]
+        desk.open(_doors(sources))
         self.metrics.expect(
             sources=[source.name for source in sources],
             brands=list(brands),
@@ -236,7 +242,17 @@ class App:
             ),
             tend=thinking.tend,
             close=close,
+            routes=self._routes(desk),
         )
+
+    def _routes(self, desk: IntakeDesk) -> Sequence[BaseRoute]:
+        """What the public address answers, where there is one."""
+        if self.site is None:
+            return ()
+        # Imported here: only who serves needs a web server.
+        from monitor.reception import intake_routes  # noqa: PLC0415
+
+        return intake_routes(desk)
 
     def _second(self, config: Config, classifier: Assessor) -> Seconding | None:
         options, opinion = config.classifiers.second_opinion, build_opinion(config)
@@ -494,11 +510,13 @@ def _source(
     config: Config,
     brands: dict[str, Brand],
     http: httpx.Client,
+    *,
     now: Callable[[], datetime],
+    intake: Intake,
 ) -> Source:
     chosen = [brands[item.name] for item in config.brands_of(options)]
     queries = tuple(brand.query for brand in chosen)
-    context = Context(name=options.name, now=now, http=http, queries=queries)
+    context = Context(name=options.name, now=now, http=http, queries=queries, intake=intake)
     return Source(
         name=options.name,
         kind=options.kind,
@@ -508,6 +526,16 @@ def _source(
         silent_after=timedelta(seconds=options.silent_after_seconds),
         fingerprint=_fingerprint(options, queries),
     )
+
+
+def _doors(sources: Sequence[Source]) -> dict[str, Door]:
+    """By source, for those that others may push to."""
+    doors = {
+        source.name: source.connector.door
+        for source in sources
+        if isinstance(source.connector, TakesPushes)
+    }
+    return {name: door for name, door in doors.items() if door is not None}
 
 
 _NO_IDENTITY = {"name", "interval_seconds", "enabled", "silent_after_seconds"}
