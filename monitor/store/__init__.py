@@ -27,9 +27,11 @@ from monitor.database import (
 from monitor.store.crowd import Crowd
 from monitor.store.darkness import Dusk
 from monitor.store.feedback import Feedback
+from monitor.store.following import Following
 from monitor.store.incidents import Incidents
 from monitor.store.intake import Intakes
 from monitor.store.mentions import Mentions
+from monitor.store.news import Waiting
 from monitor.store.outages import Outages
 from monitor.store.outbox import Outbox
 from monitor.store.register import Register
@@ -51,6 +53,8 @@ class Unit:
         self.crowd = Crowd(session)
         self.incidents = Incidents(session)
         self.outbox = Outbox(session)
+        self.following = Following(session)
+        self.news = Waiting(session)
         self.silences = Silences(session)
         self.outages = Outages(session)
         self.feedback = Feedback(session)
