@@ -9,21 +9,28 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
 
 from classifiers.base import AbuseLabel, SentimentLabel
+from monitor.commands.frame import EXIT_FAILURES, EXIT_USAGE, ConfigOption
+from monitor.commands.frame import explained as _explained
+from monitor.commands.frame import fail as _fail
+from monitor.commands.frame import load as _load
+from monitor.commands.frame import moment as _moment
+from monitor.commands.frame import open_store as _open_store
+from monitor.commands.frame import say as _say
+from monitor.commands.frame import time_of as _time_of
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -35,10 +42,6 @@ if TYPE_CHECKING:
     from monitor.app import App
     from monitor.commands.evaluating import Report
     from monitor.config import Config
-    from monitor.store import Store
-
-EXIT_FAILURES = 1
-EXIT_USAGE = 2
 
 app = typer.Typer(
     name="merkwacht",
@@ -60,16 +63,6 @@ fingerprint_app = typer.Typer(
 )
 app.add_typer(fingerprint_app, name="fingerprint")
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        metavar="FILE",
-        help="Configuration. Default: $MERKWACHT_CONFIG, ./config.toml, /etc/merkwacht/config.toml.",
-        show_default=False,
-    ),
-]
 PlainOption = Annotated[
     bool, typer.Option("--plain", help="Read plain lines of text instead of JSON Lines.")
 ]
@@ -146,50 +139,6 @@ def _open_missing_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - for good
-
-
-def _say(text: str = "") -> None:
-    sys.stderr.write(f"{text}\n")
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    for line in message.splitlines():
-        _say(line)
-    raise typer.Exit(status)
-
-
-def _imported(module: str, name: str) -> type[Exception] | tuple[()]:
-    """An error of a module, or none where it was never imported: then nobody can have raised it.
-
-    Asked for when something was raised, so that a command need not import what it does not use.
-    """
-    found = sys.modules.get(module)
-    return getattr(found, name) if found is not None else ()
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Turn foreseen failures into a message and an exit status, without a traceback."""
-    try:
-        yield
-    except _imported("monitor.config", "ConfigError") as error:
-        _fail(str(error), EXIT_USAGE)
-    except _imported("monitor.database", "StoreError") as error:
-        _fail(f"merkwacht: {error}", EXIT_FAILURES)
-    except _imported("classifiers.embedded", "ModelError") as error:
-        _fail(f"merkwacht: {error}", EXIT_FAILURES)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(f"merkwacht: {where}{error.strerror or error}", EXIT_FAILURES)
-
-
-def _load(file: Path | None, *, secrets: bool = False) -> tuple[Path, Config]:
-    from monitor.config import find, load  # noqa: PLC0415
-
-    path = find(file)
-    return path, load(path, secrets=secrets)
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -539,14 +488,6 @@ def _duration(text: str) -> timedelta | None:
     return None if text == "auto" else _time_of(text, "--bucket", "auto, or ")
 
 
-def _time_of(text: str, option: str, otherwise: str = "") -> timedelta:
-    found = re.fullmatch(r"(\d{1,6})\s*(s|m|h|d)", text.strip())
-    if found is None or int(found[1]) == 0:
-        _fail(f"{option}: {text} is not a duration; write {otherwise}as 5m, 1h, 1d", EXIT_USAGE)
-    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[found[2]]
-    return timedelta(**{unit: int(found[1])})
-
-
 def _set_utf8() -> None:
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
@@ -725,22 +666,6 @@ def _sink(output: Path | None) -> Iterator[BinaryIO]:
         partial.replace(output)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _moment(text: str | None, option: str, settings: Config) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        _fail(f"{option}: {text} is not a moment; write it as 2026-11-09T08:00+01:00", EXIT_USAGE)
-    return moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(settings.timezone))
-
-
-def _open_store(settings: Config, *, migrate: bool) -> Store:
-    from monitor.store import Store  # noqa: PLC0415
-
-    return Store(settings.store.path, migrate=migrate)
 
 
 @contextmanager
