@@ -199,6 +199,12 @@ class Metrics:
             "merkwacht_dead_letters", "Notifications given up.", registry=registry
         )
         # people and platforms
+        self.actions = Counter(
+            "merkwacht_incident_actions",
+            "What people did with incidents by link or button, by what came of it.",
+            ["way", "action", "outcome"],
+            registry=registry,
+        )
         self.web_requests = Counter(
             "merkwacht_web_requests",
             "Requests at the public address by route and class of status.",
