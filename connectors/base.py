@@ -58,6 +58,9 @@ class Post:
     engagement: Engagement = field(default_factory=Engagement)
     edited_at: datetime | None = None
     """When its author last changed it, aware, UTC; None: never, or the source does not say."""
+    about_brand: bool = False
+    """Whether it is about the brand by where it was said, whatever its words: a review of it, a
+    comment on its own channel, a report by a colleague."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def match(
     """The mentions among ``posts``, and how many there were by brand.
 
     What an official account says about its brand is a mention whatever its words: a hijacked account
-    need not name the brand.
+    need not name the brand. So is what is about the brand by where it was said, such as a review.
     """
     mentions = []
     counts: Counter[str] = Counter()
@@ -48,7 +48,7 @@ def match(
         for brand in brands:
             official = brand.is_official(post)
             found = brand.query.match(post.text, author=post.author)
-            if found is None and not official:
+            if found is None and not official and not post.about_brand:
                 continue
             counts[brand.name] += 1
             mentions.append(
