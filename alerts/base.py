@@ -225,7 +225,11 @@ class Message:
     actions: tuple[str, ...] = ()
     """What to do now, in order."""
     link: str | None = None
-    """Where to see and take it, when there is an inbox."""
+    """Where this receiver can see and take it, when there is a public address."""
+    ticket: str | None = None
+    """What a button gives back: a signed reference to incident and receiver (``alerts.links``)."""
+    taken_by: str | None = None
+    """Who has taken it, as it was when this was written."""
     chart: Chart | None = None
     """The last two days of a spike; drawn by channels that can show a picture."""
     drill: bool = False

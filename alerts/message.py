@@ -36,6 +36,7 @@ from alerts.base import (
     SignalKind,
 )
 from alerts.incidents import SPIKES, gravest
+from alerts.links import LinkMaker
 from alerts.plain import one_line
 from alerts.words import Words, words
 from classifiers.base import (
@@ -132,6 +133,18 @@ def compose(
         actions=scene.actions(),
         link=link,
         chart=None if event is Event.RESOLVED else scene.chart(),
+        taken_by=one_line(incident.acknowledged_by or "", 60) or None,
+    )
+
+
+def with_links(
+    message: Message, links: LinkMaker, incident: Incident, receiver: str, now: datetime
+) -> Message:
+    """The same, with what lets this receiver see the incident and take it."""
+    return replace(
+        message,
+        link=links.link_for(incident, receiver, now),
+        ticket=links.ticket_for(incident, receiver, now),
     )
 
 
