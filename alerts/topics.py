@@ -122,6 +122,8 @@ class TopicDetector:
         self._ignore = frozenset(stem for text in ignore for stem in words_of(text))
         self._floor = _FLOORS[sensitivity]
         self._recent: list[_Read] = []
+        self._holding: dict[str, list[_Read]] = {}
+        """The same by the stems that they hold."""
         self._usage: dict[str, int] = {}
         """In how many past stories each stem was used; least recently used first."""
         self._read = 0
@@ -155,10 +157,15 @@ class TopicDetector:
         if not self._takes(moment):
             return self._verdict(moment, None, alert=False)
         words = {s: w for s, w in words_of(text).items() if s not in self._ignore}
-        self._recent.append(_Read(moment, author, story, words))
+        self._take(_Read(moment, author, story, words))
         bursts = [burst for stem in words if (burst := self._burst(stem)) is not None]
         best = max(bursts, key=lambda burst: (burst.rarity, burst.stem), default=None)
         return self._verdict(moment, best, alert=self._judge(moment, best))
+
+    def _take(self, read: _Read) -> None:
+        self._recent.append(read)
+        for stem in read.words:
+            self._holding.setdefault(stem, []).append(read)
 
     def _age(self, moment: int) -> None:
         """Move what is older than the window into the past, and let the past fade."""
@@ -169,6 +176,11 @@ class TopicDetector:
             if read.at > moment - _WINDOW:
                 break
             gone += 1
+            for stem in read.words:
+                holding = self._holding[stem]
+                del holding[0]  # they leave in the order in which they came
+                if not holding:
+                    del self._holding[stem]
             self._remember(read, self._recent[gone:])
         del self._recent[:gone]
         while moment - self._halved >= _HALVING:
@@ -194,16 +206,16 @@ class TopicDetector:
 
     def _burst(self, stem: str) -> _Burst | None:
         """How far a word of the newest mention stands out, None when it is below the floors."""
-        holding = [read for read in self._recent if stem in read.words]
+        used = self._usage.get(stem, 0)
+        if used + _UNSEEN > _RARE * (self._read + 1):
+            return None
+        holding = self._holding[stem]
         stories = len({read.story for read in holding})
         authors = len({read.author for read in holding})
         if min(stories, authors) < self._floor.voices:
             return None
         total = len({read.story for read in self._recent})
         if stories < self._floor.share * total:
-            return None
-        used = self._usage.get(stem, 0)
-        if used + _UNSEEN > _RARE * (self._read + 1):
             return None
         tail = beta_binomial_tail(
             stories,
@@ -291,9 +303,8 @@ class TopicDetector:
         if snapshot.get("version") != SNAPSHOT_VERSION:
             raise ValueError(f"topic snapshot of version {snapshot.get('version')!r}: read anew")
         detector = cls(ignore=ignore, sensitivity=sensitivity)
-        detector._recent = [
-            _Read(at, author, story, dict(words)) for at, author, story, words in snapshot["recent"]
-        ]
+        for at, author, story, words in snapshot["recent"]:
+            detector._take(_Read(at, author, story, dict(words)))
         detector._usage = dict(snapshot["usage"])
         detector._read = snapshot["read"]
         detector._began = snapshot["began"]
@@ -327,10 +338,14 @@ def words_of(text: str) -> dict[str, str]:
     for match in _WORD.finditer(plain):
         word = match.group().lower()
         if len(word) >= _SHORTEST:
-            folded = unicodedata.normalize("NFKD", word)
-            stem = "".join(letter for letter in folded if not unicodedata.combining(letter))
+            stem = word if word.isascii() else _unaccented(word)
             found.setdefault(stem[:_STEM], word[:40])
     return found
+
+
+def _unaccented(word: str) -> str:
+    folded = unicodedata.normalize("NFKD", word)
+    return "".join(letter for letter in folded if not unicodedata.combining(letter))
 
 
 def beta_binomial_tail(successes: int, trials: int, alpha: float, beta: float) -> float:
