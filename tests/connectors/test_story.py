@@ -1,16 +1,21 @@
-"""The story key: reshares share it, other posts do not."""
+"""Stories: reshares are found and recognised, other posts are not."""
 
 from __future__ import annotations
 
-import json
 import time
-from pathlib import Path
+from itertools import combinations
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.story import STRETCH, story_key
+from connectors.story import ANCHORS, STRETCH, anchors, same_story, story_key
+
+
+def told_again(one: str, other: str) -> bool:
+    """Found under a common key, and then recognised."""
+    return not set(anchors(one)).isdisjoint(anchors(other)) and same_story(one, other)
+
 
 ORIGINAL = (
     "Vannacht is bij de bakkerij van Lindeboom in Heerde brand uitgebroken; "
@@ -37,10 +42,14 @@ ORIGINAL = (
         ORIGINAL.replace(";", " -").replace(".", "!!"),
         ORIGINAL.replace("is", "i\u200bs"),
         ORIGINAL.replace("brand", "bránd"),
+        ORIGINAL.replace("volgens de brandweer", "volgens de politie"),
+        ORIGINAL.replace("De winkel blijft", "De zaak blijft"),
+        ORIGINAL.replace("deze week ", ""),
     ],
 )
-def test_a_reshare_has_the_key_of_its_original(reshare: str) -> None:
-    assert story_key(reshare) == story_key(ORIGINAL)
+def test_a_reshare_is_its_original_told_again(reshare: str) -> None:
+    assert told_again(reshare, ORIGINAL)
+    assert told_again(ORIGINAL, reshare)
 
 
 @pytest.mark.parametrize(
@@ -53,8 +62,8 @@ def test_a_reshare_has_the_key_of_its_original(reshare: str) -> None:
         "",
     ],
 )
-def test_another_post_has_another_key(other: str) -> None:
-    assert story_key(other) != story_key(ORIGINAL)
+def test_another_post_is_another_story(other: str) -> None:
+    assert not told_again(other, ORIGINAL)
 
 
 def test_short_posts_equal_themselves_only() -> None:
@@ -84,16 +93,19 @@ def test_posts_that_only_share_a_greeting_stay_apart() -> None:
         f"Goedemorgen allemaal, weet iemand of {place} vandaag tot hoe laat open is voor publiek"
         for place in ("de Lindeboom", "het zwembad", "gemeentehuis Epe", "de kringloop")
     ]
-    assert len({story_key(text) for text in openings}) == len(openings)
+    assert not any(told_again(one, other) for one, other in combinations(openings, 2))
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text())
-def test_every_text_has_a_key_of_32_digits(text: str) -> None:
-    key = story_key(text)
-    assert len(key) == 32
-    assert int(key, 16) >= 0
-    assert key == story_key(text)
+def test_every_text_has_keys_of_32_digits_and_is_its_own_story(text: str) -> None:
+    keys = anchors(text)
+    assert 1 <= len(keys) <= ANCHORS
+    assert len(set(keys)) == len(keys)
+    assert all(len(key) == 32 and int(key, 16) >= 0 for key in keys)
+    assert keys == anchors(text)
+    assert story_key(text) == keys[0]
+    assert same_story(text, text)
 
 
 word = st.text("abcdefgh", min_size=1, max_size=5)
@@ -101,10 +113,29 @@ word = st.text("abcdefgh", min_size=1, max_size=5)
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(word, min_size=STRETCH, max_size=40))
-def test_decoration_never_changes_the_key(words: list[str]) -> None:
+def test_decoration_changes_nothing(words: list[str]) -> None:
     text = " ".join(words)
     decorated = f"RT @iemand: {', '.join(word.title() for word in words)}!! 😀 https://x.example/y"
-    assert story_key(decorated) == story_key(text)
+    assert anchors(decorated) == anchors(text)
+    assert told_again(decorated, text)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_a_word_changed_in_twenty_is_found_and_recognised(data: st.DataObject) -> None:
+    words = data.draw(
+        st.lists(
+            st.text("abcdefghijklmnop", min_size=3, max_size=6),
+            min_size=40,
+            max_size=60,
+            unique=True,
+        )
+    )
+    changed = list(words)
+    changed[data.draw(st.integers(0, 14))] = "zzz"
+    changed[data.draw(st.integers(39, len(words) - 1))] = "yyy"
+    assert same_story(" ".join(words), " ".join(changed))
+    assert told_again(" ".join(words), " ".join(changed))
 
 
 def test_a_hostile_text_takes_no_longer_than_its_length() -> None:
@@ -113,24 +144,6 @@ def test_a_hostile_text_takes_no_longer_than_its_length() -> None:
     texts += ["www." * 50_000, " " * 200_000, "a" * 200_000, "a b " * 50_000]
     for text in texts:
         started = time.process_time()
-        story_key(text)
-        assert time.process_time() - started < 2, text[:8]
-
-
-def test_the_demo_stream_is_grouped_without_false_merges() -> None:
-    folder = Path(__file__).parents[2] / "monitor" / "demo" / "data"
-    answers = json.loads((folder / "answers.json").read_text(encoding="utf-8"))
-    lines = (folder / "mentions.jsonl").read_text(encoding="utf-8").splitlines()
-    keys = {post["id"]: story_key(post["text"]) for post in map(json.loads, lines)}
-    group_of = {}
-    found = copies = 0
-    for group in answers["near_duplicate_groups"]:
-        original = group["original"]
-        group_of.update(dict.fromkeys([original, *group["copies"]], group["group"]))
-        copies += len(group["copies"])
-        found += sum(keys[copy] == keys[original] for copy in group["copies"])
-    assert found >= 0.9 * copies
-    stories: dict[str, set[str]] = {}
-    for post, key in keys.items():
-        stories.setdefault(key, set()).add(group_of.get(post, post))
-    assert [story for story in stories.values() if len(story) > 1] == []
+        anchors(text)
+        same_story(text, text + " x")
+        assert time.process_time() - started < 4, text[:8]
