@@ -12,6 +12,7 @@ from connectors.reddit import RedditConnector
 from connectors.rss import RssConnector
 from connectors.webhook import WebhookConnector
 from connectors.x import XConnector
+from connectors.youtube import YoutubeConnector
 
 BUILT_IN: dict[str, type[Connector]] = {
     "bluesky": BlueskyConnector,
@@ -24,6 +25,7 @@ BUILT_IN: dict[str, type[Connector]] = {
     "rss": RssConnector,
     "webhook": WebhookConnector,
     "x": XConnector,
+    "youtube": YoutubeConnector,
 }
 """The kinds of source that come with the program: the word in the configuration, and the class."""
 

@@ -21,8 +21,8 @@ from imap_tools import MailMessage
 
 from connectors.base import Post
 from connectors.feedreader import fingerprint
-from connectors.googlealerts import canonical, unwrap
 from connectors.plaintext import LONGEST_TEXT, clean, from_html, language_tag, one_line, web_url
+from connectors.webaddress import canonical, unwrap
 
 _LATEST_DELIVERY = timedelta(days=2)
 _LONGEST_ID = 400
@@ -137,6 +137,7 @@ def _report(
         published_at=published,
         url=links[0] if links else None,
         language=reading.language or _language(inner),
+        about_brand=True,
     )
 
 

@@ -3,8 +3,8 @@
 For sources whose answers begin with the latest post and go back page by page. The cursor keeps for
 each search the newest moment seen and, as *gaps*, what lies below it and was not read yet, so that
 a crash in the middle of an answer loses nothing. New posts come before old gaps. A stretch before
-the newest post is read again each time, for posts that the source files late; ids that were
-delivered from that stretch are remembered, and not delivered again.
+the newest post is read again each time, for posts that the source files late or that were edited;
+what was delivered from that stretch is remembered, and not delivered again.
 """
 
 from __future__ import annotations
@@ -187,9 +187,10 @@ class _Progress:
         fresh = []
         for post in answer.posts:
             moment = int(post.published_at.timestamp())
-            if moment >= span.since and post.id not in self.seen:
+            mark = _mark(post)
+            if moment >= span.since and mark not in self.seen:
                 fresh.append(post)
-                self.seen[post.id] = moment
+                self.seen[mark] = moment
         return fresh
 
     def _unheard(self, answer: Answer) -> list[Reject]:
@@ -250,6 +251,11 @@ def _lost(search: str, span: Span, answer: Answer) -> Reject:
 
 def _iso(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _mark(post: Post) -> str:
+    """What tells this version of a post from others: what was edited since counts as new."""
+    return post.id if post.edited_at is None else f"{post.id} {post.edited_at.isoformat()}"
 
 
 def _key(search: str) -> str:

@@ -65,6 +65,25 @@ ONE_POST = {
             ]
         }
     ).encode(),
+    "youtube": json.dumps(
+        {
+            "items": [
+                {
+                    "id": "Ugxyz",
+                    "snippet": {
+                        "channelId": "UC" + "a" * 22,
+                        "topLevelComment": {
+                            "id": "Ugxyz",
+                            "snippet": {
+                                "textDisplay": "zonnehoek",
+                                "publishedAt": "2026-11-10T11:59:00Z",
+                            },
+                        },
+                    },
+                }
+            ]
+        }
+    ).encode(),
     "mastodon": json.dumps(
         [
             {
@@ -112,6 +131,13 @@ OVER_HTTP: dict[str, Callable[[str], dict[str, Any]]] = {
         "max_bytes": 500_000,
     },
     "hackernews": lambda url: {"base_url": url, "timeout_seconds": 0.5, "max_bytes": 500_000},
+    "youtube": lambda url: {
+        "base_url": url,
+        "api_key": "s3cret",
+        "channels": ["UC" + "a" * 22],
+        "search": False,
+        "timeout_seconds": 0.5,
+    },
 }
 
 WITHOUT_HTTP: dict[str, Callable[[Path], dict[str, Any]]] = {

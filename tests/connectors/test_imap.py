@@ -465,4 +465,5 @@ def test_reports_keep_no_reporter(server: MailServer, context: Context) -> None:
         text="Kijk dit eens\nZie https://x.com/boze_klant/status/1987654321 over zonnehoek.",
         published_at=post.published_at,
         url="https://x.com/i/web/status/1987654321",
+        about_brand=True,
     )
