@@ -234,6 +234,9 @@ class Message:
     """The last two days of a spike; drawn by channels that can show a picture."""
     drill: bool = False
     """An exercise: its title and summary say so."""
+    bulletin: bool = False
+    """About no incident: title and summary are all there is. ``incident_id`` is 0, ``kind``,
+    ``severity`` and ``event`` say nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from alerts.base import Event, Message, Sample, Severity
 from alerts.chart import chart_line
-from alerts.message import heading, sample_line, since_line
+from alerts.message import heading, reference, sample_line, since_line
 from alerts.plain import one_line, plain
 from alerts.words import words
 
@@ -139,7 +139,7 @@ def _fields(why: Sequence[tuple[str, str]]) -> Iterator[Block]:
 
 def _footer(message: Message, key: str) -> str:
     catalogue = words(message.language)
-    parts = [f"Merkwacht · {catalogue.text('label.incident', id=message.incident_id)}"]
+    parts = [f"Merkwacht · {reference(message)}"]
     if message.samples:
         parts.append(catalogue.text("label.masked"))
     parts.append(catalogue.text("label.times", timezone=message.timezone))

@@ -190,10 +190,20 @@ def heading(message: Message) -> str:
 def marker(message: Message) -> str:
     """One or two words on what happened: the severity, ``Gesloten``, ``Ongoing``."""
     language = words(message.language)
+    if message.bulletin:
+        return language.text("daily.mark")
     text = language.text(
         f"marker.{message.event.value}", severity=severity_word(message.severity, message.language)
     )
     return text[:1].upper() + text[1:]
+
+
+def reference(message: Message) -> str:
+    """Which incident it is about, in two words."""
+    language = words(message.language)
+    if message.bulletin:
+        return language.text("daily.reference")
+    return language.text("label.incident", id=message.incident_id)
 
 
 def severity_word(severity: Severity, language: str) -> str:
