@@ -26,7 +26,7 @@ ALERT_NAME = "MerkwachtIncident"
 """``alertname`` of all our alerts."""
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,99}")
-_OUR_LABELS = frozenset({"alertname", "brand", "incident", "kind", "severity"})
+_OUR_LABELS = frozenset({"alertname", "brand", "drill", "incident", "kind", "severity"})
 _LABEL_LIMIT = 200
 _LIST_LIMIT = 2**20
 _WORDS_LIMIT = 4096
@@ -117,6 +117,12 @@ class AlertmanagerChannel:
         """
         if problem := self.problem_with(delivery.to):
             raise DeliveryError(problem, fault=DeliveryFault.REFUSED, permanent=True)
+        if delivery.message.bulletin:
+            raise DeliveryError(
+                "Alertmanager keeps incidents; this is about none",
+                fault=DeliveryFault.REFUSED,
+                permanent=True,
+            )
         current = self._alert(delivery)
         failed: dict[str, DeliveryError] = {}
         for url in self._options.urls:
@@ -127,8 +133,11 @@ class AlertmanagerChannel:
         if len(failed) == len(self._options.urls):
             # What may still succeed decides: nobody has it yet, so all can be tried again.
             raise min(failed.values(), key=lambda error: error.permanent)
-        thread = dict(delivery.thread or {"labels": current["labels"]})
-        return Receipt(thread, note="; ".join(str(each) for each in failed.values()) or None)
+        # The latest labels: where we may not read, they are what has to be ended next.
+        return Receipt(
+            {"labels": current["labels"]},
+            note="; ".join(str(each) for each in failed.values()) or None,
+        )
 
     def check(self) -> None:
         """Ask every member for its state, which changes nothing. Raises DeliveryError."""
@@ -185,6 +194,7 @@ class AlertmanagerChannel:
             "incident": str(message.incident_id),
             "kind": message.kind.value,
             "severity": message.severity.word,
+            "drill": "true" if message.drill else "",
         }
         added = {name: _label(value) for name, value in self._options.labels.items()}
         return {name: value for name, value in {**added, **ours}.items() if value}

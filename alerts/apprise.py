@@ -111,14 +111,15 @@ class AppriseChannel:
             self._hand_over(service, delivery)
         return Receipt()
 
-    def check(self) -> None:
+    def check(self) -> str:
         """See whether apprise understands the address. Raises DeliveryError.
 
         It has no way to try a service without sending; whether the service takes messages shows
         with the first one.
         """
         with self._lock:
-            self._ready()
+            name = _name(self._ready())
+        return f"{name} understands the url; whether the service takes a message shows with the first one"
 
     def close(self) -> None:
         """Let go of the service. An attempt that ran out of time may still hold its connection."""

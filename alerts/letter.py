@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from alerts.base import Delivery, Event, Message, Sample, Severity
 from alerts.chart import chart_line, describe, draw
 from alerts.message import heading, marker, sample_line, since_line
+from alerts.message import reference as incident_reference
 from alerts.plain import one_line
 from alerts.words import words
 
@@ -128,7 +129,7 @@ def _values(message: Message, key: str) -> dict[str, Any]:
         "message": message,
         "subject": heading(message),
         "marker": marker(message),
-        "kind": catalogue.text(f"kind.{message.kind.value}"),
+        "kind": "Merkwacht" if message.bulletin else catalogue.text(f"kind.{message.kind.value}"),
         "severity": catalogue.text(f"severity.{message.severity.word}"),
         "colour": _RESOLVED_COLOUR if resolved else _COLOURS[message.severity],
         "since": since_line(message),
@@ -147,7 +148,7 @@ def _values(message: Message, key: str) -> dict[str, Any]:
             catalogue.text("label.watched"),
             catalogue.text("label.times", timezone=message.timezone),
         ],
-        "incident": catalogue.text("label.incident", id=message.incident_id),
+        "incident": incident_reference(message),
         "reference": catalogue.text("label.key", key=one_line(key)) if key else "",
     }
 

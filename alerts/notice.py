@@ -14,7 +14,7 @@ from enum import StrEnum
 from alerts.base import Event, Message, Sample
 from alerts.chart import chart_line
 from alerts.harmless import harmless
-from alerts.message import heading, sample_line, since_line
+from alerts.message import heading, reference, sample_line, since_line
 from alerts.plain import one_line, shorten
 from alerts.words import words
 
@@ -141,7 +141,7 @@ class _Writer:
 
     def _foot(self) -> str:
         message, catalogue = self.message, words(self.message.language)
-        parts = [f"Merkwacht · {catalogue.text('label.incident', id=message.incident_id)}"]
+        parts = [f"Merkwacht · {reference(message)}"]
         if message.samples:
             parts.append(catalogue.text("label.masked").rstrip("."))
         parts.append(catalogue.text("label.times", timezone=message.timezone).rstrip("."))

@@ -26,9 +26,9 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from alerts.base import DeliveryError, DeliveryFault
 from connectors.addresses import AddressPolicy
 from connectors.http import (
-    _DEADLINE,
+    DEADLINE,
     BlockedAddressError,
-    _GuardedTransport,
+    GuardedTransport,
     guarded_client,
     parse_retry_after,
     server_time,
@@ -152,7 +152,7 @@ class Web:
                 content=content,
                 headers=sent,
                 timeout=httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS)),
-                extensions={_DEADLINE: time.monotonic() + seconds},
+                extensions={DEADLINE: time.monotonic() + seconds},
             )
             response = client.send(request, stream=True)
             try:
@@ -184,7 +184,7 @@ class Web:
             return client
         with client:
             return httpx.Client(
-                transport=_TrustingTransport(AddressPolicy(self._private_hosts), context),
+                transport=GuardedTransport(AddressPolicy(self._private_hosts), context),
                 headers=client.headers,
                 cookies=client.cookies.jar,
                 follow_redirects=False,
@@ -267,14 +267,6 @@ class Web:
         return DeliveryError(
             f"no encrypted connection with {where}: {cause.reason}", fault=DeliveryFault.TLS
         )
-
-
-class _TrustingTransport(_GuardedTransport):
-    """The guarded transport with certificates of our own choice."""
-
-    def __init__(self, policy: AddressPolicy, context: ssl.SSLContext) -> None:
-        super().__init__(policy)
-        self._ssl_context = context
 
 
 def refusal(where: str, answer: Answer, *, detail: str = "", gone: str = "") -> DeliveryError:

@@ -182,7 +182,7 @@ class WebhookChannel:
             raise refusal(self._where, answer, gone=_GONE_ADVICE)
         return Receipt()
 
-    def check(self) -> None:
+    def check(self) -> str:
         """Ask what the address allows (``OPTIONS``), which posts nothing. Raises DeliveryError.
 
         That it answers is all this shows: a server may say "no such method" to this and take a
@@ -197,6 +197,9 @@ class WebhookChannel:
         telling = {_UNAUTHORIZED, _NOT_FOUND, _GONE, *_SERVER_DOWN}
         if answer.status in telling or answer.status in _REDIRECTS:
             raise refusal(self._where, answer, gone=_GONE_ADVICE)
+        return (
+            f"answers (HTTP {answer.status}); whether it takes a message shows with the first one"
+        )
 
     def close(self) -> None:
         """Let go of the client; no connection is kept open between messages."""
@@ -244,6 +247,8 @@ def body_of(delivery: Delivery) -> bytes:
 def payload_of(delivery: Delivery) -> dict[str, Any]:
     """The message as version 1 of the documented JSON object."""
     message = delivery.message
+    if message.bulletin:
+        return _bulletin(delivery)
     return {
         "type": f"incident.{message.event.value}",
         "version": VERSION,
@@ -280,6 +285,25 @@ def payload_of(delivery: Delivery) -> dict[str, Any]:
             "more_samples": message.more_samples,
             "link": message.link,
             "chart": None if message.chart is None else _chart(message.chart),
+            "drill": message.drill,
+        },
+    }
+
+
+def _bulletin(delivery: Delivery) -> dict[str, Any]:
+    """What is about no incident: the line a day that says that all is well."""
+    message = delivery.message
+    return {
+        "type": "daily",
+        "version": VERSION,
+        "timestamp": _moment(delivery.created_at or message.since),
+        "key": one_line(delivery.key, 300),
+        "data": {
+            "language": message.language,
+            "timezone": message.timezone,
+            "title": one_line(message.title),
+            "summary": _text(message.summary),
+            "since": _moment(message.since),
         },
     }
 

@@ -45,7 +45,8 @@ LONGEST_WISH = timedelta(hours=24)
 """A source may ask us to stay away for this long at most: beyond it we ask again."""
 
 _CONNECT_SECONDS = 10.0
-_DEADLINE = "merkwacht_deadline"
+DEADLINE = "merkwacht_deadline"
+"""Extension of a request: until when, by ``time.monotonic``, the whole exchange has to be over."""
 
 
 class BlockedAddressError(httpx.ConnectError):
@@ -71,7 +72,7 @@ def guarded_client(
     for chatty in ("httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     return httpx.Client(
-        transport=_GuardedTransport(AddressPolicy(allow_private_addresses)),
+        transport=GuardedTransport(AddressPolicy(allow_private_addresses)),
         headers={"User-Agent": user_agent(contact), "Accept-Encoding": "gzip, deflate"},
         cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
         timeout=httpx.Timeout(DEFAULT_TOTAL_SECONDS, connect=_CONNECT_SECONDS),
@@ -92,15 +93,21 @@ def user_agent(contact: str | None = None) -> str:
     return f"Merkwacht/{release} (+{' '.join(reachable.split())})"
 
 
-class _GuardedTransport(httpx.BaseTransport):
-    """One connection for each request, so that no connection is shared between host names."""
+class GuardedTransport(httpx.BaseTransport):
+    """One connection for each request, so that no connection is shared between host names.
 
-    def __init__(self, policy: AddressPolicy) -> None:
+    Args:
+        policy: which addresses may be connected to.
+        context: whom to trust and what to show; None: the usual authorities.
+    """
+
+    def __init__(self, policy: AddressPolicy, context: ssl.SSLContext | None = None) -> None:
         self._policy = policy
-        self._ssl_context = httpx.create_ssl_context()
+        self._ssl_context = context or httpx.create_ssl_context()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        deadline = request.extensions.get(_DEADLINE, time.monotonic() + DEFAULT_TOTAL_SECONDS)
+        """Make one request; ``DEADLINE`` among its extensions bounds the whole exchange."""
+        deadline = request.extensions.get(DEADLINE, time.monotonic() + DEFAULT_TOTAL_SECONDS)
         pool = httpcore.ConnectionPool(
             ssl_context=self._ssl_context,
             max_connections=1,
@@ -386,7 +393,7 @@ def _fetch_once(
             content=content,
             headers=headers,
             timeout=timeout,
-            extensions={_DEADLINE: deadline},
+            extensions={DEADLINE: deadline},
         ) as response:
             body = _read(response, max_bytes, where)
             return Fetched(response.status_code, response.headers, body, str(url))

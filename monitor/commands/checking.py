@@ -106,7 +106,7 @@ def _source(options: SourceBase, context: Context) -> Finding:
 def _channel(name: str, channel: Channel) -> Finding:
     part = f"channel {name}"
     try:
-        channel.check()
+        said = channel.check()
     except DeliveryError as error:
         return Finding(part, ok=False, detail=f"{error.fault.value}: {error}")
-    return Finding(part, ok=True, detail="reachable, credentials accepted")
+    return Finding(part, ok=True, detail=said or "reachable, credentials accepted")
