@@ -7,11 +7,10 @@ its id as well: the same article found by two alerts is one post.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar, Literal
-from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -19,18 +18,10 @@ from connectors.base import ConnectorError, Context, Cursor, Page, SourceFault
 from connectors.feedreader import Entry, Feed, fingerprint
 from connectors.http import Fetched
 from connectors.options import Options as BaseOptions
-from connectors.plaintext import web_url
 from connectors.rss import RssConnector, RssOptions
+from connectors.webaddress import canonical, unwrap
 
 _LONGEST_ID = 400
-_MOST_WRAPPINGS = 3
-_GOOGLE = re.compile(r"(www\.)?google\.(com?\.)?[a-z]{2,3}")
-_TRACKING = re.compile(
-    r"utm_\w+|gclid|gclsrc|dclid|gbraid|wbraid|fbclid|msclkid|yclid|igshid|mc_cid|mc_eid"
-    r"|_hsenc|_hsmi|mkt_tok|ocid|cmpid",
-    re.IGNORECASE,
-)
-_PORTS = {"http": 80, "https": 443}
 _REMEDIES = {
     SourceFault.NOT_FOUND: "the alert was deleted, or no longer delivers to a feed: on "
     "google.com/alerts set 'Deliver to' to 'RSS feed' and copy the new address into url",
@@ -102,40 +93,3 @@ def _unwrapped(entry: Entry) -> Entry:
     ident = url if len(url) <= _LONGEST_ID else f"{urlsplit(url).hostname}#{fingerprint(url)}"
     # By its link alone: Google marks other words in the title for each alert.
     return replace(entry, id=ident, url=url, author=None, content=fingerprint(url))
-
-
-def unwrap(link: str) -> str:
-    """Give the address that a redirect of Google leads to; any other link as it is."""
-    for _ in range(_MOST_WRAPPINGS):
-        parts = urlsplit(link)
-        if parts.path != "/url" or not _GOOGLE.fullmatch((parts.hostname or "").lower()):
-            break
-        query = parse_qs(parts.query)
-        target = web_url((query.get("url") or query.get("q") or [""])[0])
-        if target is None:
-            break
-        link = target
-    return link
-
-
-def canonical(link: str) -> str:
-    """Write an address as all who link to the same article would.
-
-    Host in lower case, no standard port, no fragment, none of the parameters by which newsletters
-    and advertisements are told apart. Everything that can choose an article stays.
-    """
-    try:
-        parts = urlsplit(link)
-        port = parts.port
-    except ValueError:
-        return link
-    scheme = parts.scheme.lower()
-    host = (parts.hostname or "").lower()
-    host = f"[{host}]" if ":" in host else host
-    if port is not None and port != _PORTS.get(scheme):
-        host = f"{host}:{port}"
-    pairs = parse_qsl(parts.query, keep_blank_values=True)
-    kept = [(name, value) for name, value in pairs if not _TRACKING.fullmatch(name)]
-    # Rewritten only where something was taken out: odd but meant spellings stay.
-    query = parts.query if len(kept) == len(pairs) else urlencode(kept)
-    return urlunsplit((scheme, host, parts.path or "/", query, ""))

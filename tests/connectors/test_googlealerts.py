@@ -6,16 +6,9 @@ from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from connectors.base import ConnectorError, Context, Cursor, Post, SourceFault
-from connectors.googlealerts import (
-    GoogleAlertsConnector,
-    GoogleAlertsOptions,
-    canonical,
-    unwrap,
-)
+from connectors.googlealerts import GoogleAlertsConnector, GoogleAlertsOptions
 from tests.connectors.faultserver import FaultServer, Reply
 
 ARTICLE = "https://nieuws.example/artikel?id=7&ref=voor"
@@ -124,49 +117,6 @@ def test_an_entry_without_link_keeps_its_own_id(server: FaultServer, poller: Pol
     [post] = poller.posts()
     assert post.url is None
     assert post.id.startswith("tag:google.com")
-
-
-@pytest.mark.parametrize(
-    ("link", "target"),
-    [
-        (wrapped(ARTICLE), ARTICLE),
-        (wrapped(wrapped(ARTICLE)), ARTICLE),
-        ("https://www.google.nl/url?q=https://a.example/", "https://a.example/"),
-        ("http://google.co.uk/url?url=http://a.example/b", "http://a.example/b"),
-        ("https://www.google.com/url?url=javascript:alert(1)", None),
-        ("https://www.google.com/url?sa=t", None),
-        ("https://google.com.evil.example/url?url=https://a.example/", None),
-        ("https://nieuws.example/url?url=https://a.example/", None),
-        ("https://www.google.com/search?url=https://a.example/", None),
-    ],
-)
-def test_only_googles_own_redirects_to_the_web_are_unwrapped(link: str, target: str | None) -> None:
-    assert unwrap(link) == (target or link)
-
-
-@pytest.mark.parametrize(
-    ("link", "written"),
-    [
-        ("HTTPS://A.Example:443/B?x=1#y", "https://a.example/B?x=1"),
-        ("http://a.example", "http://a.example/"),
-        ("http://a.example:8080/", "http://a.example:8080/"),
-        ("https://a.example/?utm_medium=m&id=%7e1&fbclid=z", "https://a.example/?id=~1"),
-        ("https://a.example/?b=2&a=%20", "https://a.example/?b=2&a=%20"),
-        ("https://u:p@a.example/x", "https://a.example/x"),
-        ("https://[2001:DB8::1]/x", "https://[2001:db8::1]/x"),
-        ("https://a.example:99999999/x", "https://a.example:99999999/x"),
-    ],
-)
-def test_an_address_is_written_in_one_way(link: str, written: str) -> None:
-    assert canonical(link) == written
-    assert canonical(written) == written
-
-
-@given(st.text(max_size=60), st.booleans())
-def test_no_address_is_too_odd(text: str, in_query: bool) -> None:
-    link = f"https://www.google.com/url?url={quote(text)}" if in_query else f"https://a/{text}"
-    once = canonical(unwrap(link))
-    assert canonical(unwrap(once)) == once
 
 
 @pytest.mark.parametrize(
