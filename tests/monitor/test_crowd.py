@@ -60,6 +60,12 @@ def say(
         unit.mentions.assess(dict.fromkeys(waiting, opinion), "v1", NOON)
 
 
+def assess(store: Store, at_once: int) -> int:
+    with store.write() as unit:
+        waiting = [queued.mention.id for queued in unit.mentions.queue(at_once)]
+        return len(unit.mentions.assess(dict.fromkeys(waiting, CALM), "v1", NOON))
+
+
 def ask(store: Store, question: Callable[[Crowd], object]) -> object:
     with store.read() as unit:
         return question(unit.crowd)
@@ -87,21 +93,27 @@ POSTS = st.lists(
         st.integers(0, 60 * 60).map(lambda minutes: NOON - timedelta(minutes=minutes)),
         st.sampled_from([None, "eva", "jan"]),
         st.sampled_from(["a", "b", "c"]),
-        st.sampled_from([None, 5, 2_000, 3_000_000]),
+        st.sampled_from([None, 5, 2_000, 3_000_000, 3_000_001]),
     ),
     min_size=1,
     max_size=12,
 )
 
 
-@settings(max_examples=40, deadline=None)
-@given(POSTS)
-def test_late_posts_leave_the_counts_of_a_history_told_in_order(
-    posts: list[tuple[datetime, str | None, str, int | None]],
+@settings(max_examples=60, deadline=None)
+@given(POSTS, st.integers(1, 5))
+def test_late_posts_leave_the_counts_of_a_history_told_in_order_however_many_come_at_once(
+    posts: list[tuple[datetime, str | None, str, int | None]], at_once: int
 ) -> None:
     with TemporaryDirectory() as folder, closing(fresh_store(Path(folder))) as store:
-        for number, (at, author, story, followers) in enumerate(posts):
-            say(store, number, at, author=author, story=story, followers=followers)
+        with store.write() as unit:
+            for number, (at, author, story, followers) in enumerate(posts):
+                item = new_mention(number, at=at)
+                post = replace(item.post, author=author, author_followers=followers)
+                brand = ("Zonnehoek", "Harskamp")[(followers or 0) % 2]
+                unit.mentions.add([replace(item, brand=brand, post=post, story=story)], NOON)
+        while assess(store, at_once):
+            pass
         with closing(sqlite3.connect(store.path)) as database:
             query = "SELECT * FROM bucket_voices WHERE authors OR stories OR reach ORDER BY 1, 2"
             kept = database.execute(query).fetchall()

@@ -161,6 +161,35 @@ def test_another_version_moves_a_mention_in_the_counts_and_keeps_both_opinions(
     assert counts(store)[NOON] == {"negative": 2}
 
 
+def test_what_was_deleted_while_it_was_assessed_is_passed_over(store: Store) -> None:
+    with store.write() as unit:
+        unit.mentions.add([new_mention(1), new_mention(2)], NOON)
+        queued = [item.mention.id for item in unit.mentions.queue(10)]
+    sql(store.path, "DELETE FROM mention WHERE post_id = 'p1'")
+    with store.write() as unit:
+        assert unit.mentions.assess(dict.fromkeys(queued, BAD), "v1", NOON) == {queued[1]}
+    assert counts(store) == {NOON: {"negative": 1}}
+
+
+def test_a_batch_that_fails_half_way_leaves_nothing_and_may_come_again(store: Store) -> None:
+    with store.write() as unit:
+        unit.mentions.add([new_mention(number) for number in range(5)], NOON)
+    sql(
+        store.path,
+        "CREATE TRIGGER no BEFORE UPDATE OF counted_as ON mention WHEN NEW.post_id = 'p3'"
+        " BEGIN SELECT RAISE(ABORT, 'sabotage'); END",
+    )
+    with pytest.raises(sqlalchemy.exc.IntegrityError, match="sabotage"):
+        assess_all(store)
+    assert counts(store) == {}
+    assert sql(store.path, "SELECT count(*) FROM assessment") == [(0,)]
+    assert sql(store.path, "SELECT count(*) FROM bucket_voices") == [(0,)]
+    sql(store.path, "DROP TRIGGER no")
+    assert len(assess_all(store)) == 5
+    assert counts(store) == {NOON: {"neutral": 5}}
+    assert assess_all(store) == []
+
+
 def test_what_was_brought_in_by_hand_is_never_counted(store: Store) -> None:
     with store.write() as unit:
         unit.mentions.add_imported([new_mention(1)], NOON)
