@@ -198,6 +198,18 @@ class Metrics:
         self.dead_letters = Gauge(
             "merkwacht_dead_letters", "Notifications given up.", registry=registry
         )
+        self.heartbeats = Counter(
+            "merkwacht_heartbeats",
+            "Heartbeats by outcome; withheld: a step was stale.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.daily_lines = Counter(
+            "merkwacht_daily_lines",
+            "Attempts to tell the line a day by outcome.",
+            ["channel", "outcome"],
+            registry=registry,
+        )
         # people and platforms
         self.actions = Counter(
             "merkwacht_incident_actions",
@@ -256,6 +268,9 @@ class Metrics:
         for channel in channels:
             for outcome in (OK, *(fault.value for fault in DeliveryFault)):
                 self.deliveries.labels(channel, outcome)
+                self.daily_lines.labels(channel, outcome)
+        for outcome in (OK, "withheld", *(fault.value for fault in DeliveryFault)):
+            self.heartbeats.labels(outcome)
         for step in steps:
             self.step_failures.labels(step)
         for why in (*Unanswered, ERROR):
