@@ -44,6 +44,7 @@ from connectors.options import SECRET_PLACES, Options, SecretPlaces
 from connectors.query import Query, QuerySyntaxError
 from connectors.queryx import XQueryError
 from connectors.x import XOptions
+from monitor.heartbeat import HeartbeatOptions
 from monitor.references import references, tables
 
 SYSTEM_FOLDER = Path("/etc/merkwacht")
@@ -241,6 +242,11 @@ class ChannelBase(Options):
     """Which channel: email, slack, webhook, alertmanager or apprise."""
     name: Name
     """How receivers refer to it."""
+    messages_per_minute: int | None = Field(default=None, ge=1, le=6000)
+    """Messages handed over within any minute at most. Default: 30 mails; for Slack one a second in
+    each of its channels; for others as they come."""
+    broken_after_minutes: float = Field(default=10, ge=1, le=1440)
+    """After how long without delivering anything it raises a broken_channel signal."""
 
 
 _Base = TypeVar("_Base", bound=BaseModel)
@@ -282,6 +288,7 @@ class Config(Options):
     http: HttpOptions = HttpOptions()
     web: WebOptions = WebOptions()
     log: LogOptions = LogOptions()
+    heartbeat: HeartbeatOptions = HeartbeatOptions()
     brands: list[BrandOptions] = Field(min_length=1)
     sources: list[SourceOptions] = Field(min_length=1)
     channels: list[ChannelOptions] = Field(min_length=1)
@@ -530,6 +537,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "network": NetworkOptions,
     "http": HttpOptions,
     "log": LogOptions,
+    "heartbeat": HeartbeatOptions,
     "brands": BrandOptions,
     "receivers": ReceiverOptions,
     "receivers.channels": Via,

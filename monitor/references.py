@@ -23,6 +23,9 @@ def references(data: Mapping[str, Any]) -> Iterator[Reference]:
     for path, receiver in tables(data, "receivers"):
         for place, via in tables(receiver, "channels", path):
             yield from _name(via, place, "use", "channels")
+    heartbeat = data.get("heartbeat")
+    if isinstance(heartbeat, dict):
+        yield from _names(heartbeat, "heartbeat", "daily_to", "receivers")
     yield from _routes(data, "")
     for path, clock in tables(data, "clocks"):
         yield from _names(clock, path, "rules", "rules")

@@ -402,6 +402,36 @@ class Outbox:
         query = select(func.count()).select_from(NotificationRow).where(text(GIVEN_UP))
         return self._session.exec(query).one()
 
+    def waiting_for(self, channel: str) -> int:
+        """How many notifications wait for a channel."""
+        query = (
+            select(func.count())
+            .select_from(NotificationRow)
+            .where(
+                text(WAITING),
+                col(NotificationRow.aside).in_((False, True)),
+                NotificationRow.channel == channel,
+            )
+        )
+        return self._session.exec(query).one()
+
+    def count_delivered(self, since: datetime) -> int:
+        """How many notifications arrived since a moment: of those made up to two days before it."""
+        row = NotificationRow
+        # Ids grow with time: from the end back to the last one that is too old.
+        floor = self._session.exec(
+            select(row.id)
+            .where(row.created_at < since - GIVE_UP_AFTER)
+            .order_by(col(row.id).desc())
+            .limit(1)
+        ).first()
+        query = (
+            select(func.count())
+            .select_from(row)
+            .where(col(row.id) > (floor or 0), col(row.delivered_at) >= since)
+        )
+        return self._session.exec(query).one()
+
     # -- one channel in place of another -------------------------------------------------------
 
     def without_stand_in(self, receiver: str, channel: str, limit: int = 100) -> list[Pending]:
