@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from alerts.base import Event, Message, Sample, Severity
 from alerts.chart import chart_line
+from alerts.links import Action
 from alerts.message import heading, reference, sample_line, since_line
 from alerts.plain import one_line, plain
 from alerts.words import words
@@ -26,7 +27,13 @@ FIELD_LIMIT = 2000
 FIELDS_LIMIT = 10
 BLOCKS_LIMIT = 50
 FALLBACK_LIMIT = 1000
+VALUE_LIMIT = 2000
+
+ACTIONS_BLOCK = "merkwacht.actions"
+OPEN_ID = "merkwacht.open"
+_ACTIONS = {f"merkwacht.{each.name.lower()}": each for each in (Action.TAKE, Action.RESOLVE)}
 _LINK_LIMIT = 2000
+_IN_ADDRESS = "%/:?#[]@!$&'()*+,;=~-._"
 
 _SIGN = {
     Severity.LOW: "⚪",
@@ -43,11 +50,17 @@ _ADDRESS = re.compile(r"\b(\w[\w+.-]{0,20}:)(?=//)|\b(www)(?=\.)", re.IGNORECASE
 _MARKUP = re.compile(r"([*_~`])")
 
 
-def blocks_of(message: Message, *, key: str = "") -> list[Block]:
-    """The message as Block Kit, within all limits that Slack sets."""
+def blocks_of(message: Message, *, key: str = "", buttons: bool = False) -> list[Block]:
+    """The message as Block Kit, within all limits that Slack sets.
+
+    Args:
+        message: what to say.
+        key: idempotency key, shown at the end and given back by buttons.
+        buttons: whether somebody hears when one is pressed.
+    """
     catalogue = words(message.language)
     resolved = message.event is Event.RESOLVED
-    blocks = [_header(message), _section(_lead(message))]
+    blocks = _top(message, key=key, buttons=buttons)
     blocks += _sample_blocks(message)
     if message.actions:
         label = catalogue.text("label.aftercare" if resolved else "label.actions")
@@ -60,6 +73,11 @@ def blocks_of(message: Message, *, key: str = "") -> list[Block]:
     return blocks[:BLOCKS_LIMIT]
 
 
+def brief_blocks(message: Message, *, key: str = "", buttons: bool = False) -> list[Block]:
+    """The same without posts, advice and reasons: for when Slack finds the whole too long."""
+    return [*_top(message, key=key, buttons=buttons), _context(_footer(message, key))]
+
+
 def fallback_text(message: Message) -> str:
     """What a notification on a phone shows."""
     return _fit(f"{_title(message)}\n{message.summary}", FALLBACK_LIMIT, escape)
@@ -68,6 +86,66 @@ def fallback_text(message: Message) -> str:
 def escape(text: str) -> str:
     """Untrusted text for a ``mrkdwn`` object: no markup, mention or link is left in it."""
     return _MARKUP.sub(rf"{_JOINER}\1{_JOINER}", _entities(_tame(text)))
+
+
+def pressed(action_id: object, value: object) -> tuple[Action, str, str] | None:
+    """What a button of ours gives back: what to do, ticket, idempotency key. None: not one of ours."""
+    action = _ACTIONS.get(action_id) if isinstance(action_id, str) else None
+    if action is None or not isinstance(value, str) or len(value) > VALUE_LIMIT:
+        return None
+    ticket, _, key = value.partition(" ")
+    return action, ticket, key
+
+
+def _top(message: Message, *, key: str, buttons: bool) -> list[Block]:
+    """What is seen without scrolling: what, since when, who has it, what to press."""
+    # A button of its own leads to the page; without buttons a line does.
+    pressing = _buttons(message, key) if buttons else []
+    blocks = [_header(message), _section(_lead(message, link=not pressing))]
+    if message.taken_by and message.event is not Event.RESOLVED:
+        who = _fit(message.taken_by, 200, escape)
+        blocks.append(_context(f"✅ {words(message.language).text('slack.taken', who=who)}"))
+    if pressing:
+        blocks.append({"type": "actions", "block_id": ACTIONS_BLOCK, "elements": pressing})
+    return blocks
+
+
+def _buttons(message: Message, key: str) -> list[Block]:
+    """Take it or, once taken, close it; and the page."""
+    if message.ticket is None or message.event is Event.RESOLVED:
+        return []
+    say = words(message.language)
+    value = f"{message.ticket} {one_line(key, 300)}".strip()
+    buttons: list[Block] = []
+    if len(value) <= VALUE_LIMIT and not message.taken_by:
+        buttons.append(_button(Action.TAKE, say.text("slack.take"), value) | {"style": "primary"})
+    if len(value) <= VALUE_LIMIT:
+        confirm = {
+            "title": _label(say.text("slack.sure")),
+            "text": _label(say.text("slack.sure_text")),
+            "confirm": _label(say.text("slack.yes")),
+            "deny": _label(say.text("slack.no")),
+        }
+        close = _button(Action.RESOLVE, say.text("slack.resolve"), value)
+        buttons.append(close | {"confirm": confirm})
+    address = quote(message.link or "", safe=_IN_ADDRESS)
+    if address.startswith(("https://", "http://")) and len(address) <= _LINK_LIMIT:
+        opens = {"type": "button", "action_id": OPEN_ID, "url": address}
+        buttons.append(opens | {"text": _label(say.text("label.open"))})
+    return buttons
+
+
+def _button(action: Action, text: str, value: str) -> Block:
+    return {
+        "type": "button",
+        "action_id": f"merkwacht.{action.name.lower()}",
+        "text": _label(text),
+        "value": value,
+    }
+
+
+def _label(text: str) -> Block:
+    return {"type": "plain_text", "text": text, "emoji": False}
 
 
 def _header(message: Message) -> Block:
@@ -80,7 +158,7 @@ def _title(message: Message) -> str:
     return f"{sign} {one_line(heading(message))}"
 
 
-def _lead(message: Message) -> str:
+def _lead(message: Message, *, link: bool = True) -> str:
     catalogue = words(message.language)
     lines = [
         _fit(message.summary, FALLBACK_LIMIT, escape),
@@ -88,8 +166,8 @@ def _lead(message: Message) -> str:
     ]
     if message.chart is not None:
         lines.append(escape(chart_line(message.chart, language=message.language)))
-    if message.link and (link := _link(message.link, catalogue.text("label.open"))):
-        lines.append(f"*{link}*")
+    if link and message.link and (shown := _link(message.link, catalogue.text("label.open"))):
+        lines.append(f"*{shown}*")
     return "\n".join(lines)
 
 
@@ -163,7 +241,7 @@ def _mrkdwn(text: str) -> Block:
 
 def _link(url: str, label: str) -> str | None:
     """A link as Slack writes it; the address cannot end it early."""
-    address = quote(url, safe="%/:?#[]@!$&'()*+,;=~-._").replace("&", "&amp;")
+    address = quote(url, safe=_IN_ADDRESS).replace("&", "&amp;")
     return f"<{address}|{label}>" if len(address) <= _LINK_LIMIT else None
 
 

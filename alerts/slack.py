@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from alerts.base import Delivery, DeliveryError, DeliveryFault, Event, Message, Receipt
-from alerts.blocks import blocks_of, fallback_text
+from alerts.blocks import blocks_of, brief_blocks, escape, fallback_text
 from alerts.chart import describe, draw
 from alerts.plain import one_line
 from alerts.words import words
@@ -47,6 +47,10 @@ _PASSING_ERRORS = frozenset(
 )
 _RATE_ERRORS = frozenset({"message_limit_exceeded", "rate_limited", "ratelimited"})
 _LOST_THREAD = frozenset({"cannot_reply_to_message", "message_not_found", "thread_not_found"})
+_FIXED = frozenset({"cant_update_message", "edit_window_closed"})
+"""What a workspace answers that lets nobody edit, or not that long afterwards."""
+_TOO_LONG = frozenset({"msg_blocks_too_long", "msg_too_long"})
+_QUIET = {"unfurl_links": False, "unfurl_media": False}
 _HEALTHY_WITHOUT_TEXT = frozenset(
     {"invalid_payload", "missing_text_or_fallback_or_attachments", "no_text"}
 )
@@ -62,6 +66,9 @@ class SlackOptions(BaseOptions):
     bot_token: SecretStr | None = None
     """Token of a bot (``xoxb-…``) with ``chat:write``: posts in any channel it is a member of,
     keeping an incident in one thread. With ``files:write`` it adds charts."""
+    app_token: SecretStr | None = None
+    """App-level token (``xapp-…``) with ``connections:write``: puts buttons under the bot's messages
+    and hears through Socket Mode, without an open port, when one is pressed."""
     base_url: str = _SLACK_API
     """Address of Slack's Web API, for a gateway in between."""
     timeout_seconds: float = Field(default=10, gt=0, le=120)
@@ -85,6 +92,8 @@ class SlackOptions(BaseOptions):
     def _one_way_in(self) -> SlackOptions:
         if (self.webhook_url is None) == (self.bot_token is None):
             raise ValueError("give either webhook_url or bot_token")
+        if self.app_token is not None and self.bot_token is None:
+            raise ValueError("app_token needs bot_token: a webhook cannot answer a button")
         return self
 
 
@@ -120,35 +129,77 @@ class SlackChannel:
         """
         if problem := self.problem_with(delivery.to):
             raise DeliveryError(problem, fault=DeliveryFault.REFUSED, permanent=True)
-        blocks = blocks_of(delivery.message, key=delivery.key)
-        text = fallback_text(delivery.message)
         if self._options.webhook_url is not None:
-            self._post_to_webhook({"text": text, "blocks": blocks})
+            blocks = blocks_of(delivery.message, key=delivery.key)
+            self._post_to_webhook({"text": fallback_text(delivery.message), "blocks": blocks})
             return Receipt()
-        return self._post_as_bot(delivery, text, blocks)
+        return self._post_as_bot(delivery)
 
     def check(self) -> None:
-        """Ask Slack whether the webhook or token is good, without posting. Raises DeliveryError."""
+        """Ask Slack whether webhook or tokens are good, without posting. Raises DeliveryError."""
         if self._options.webhook_url is not None:
             self._post_to_webhook({"text": ""}, healthy=_HEALTHY_WITHOUT_TEXT)
-        else:
-            self._ask("auth.test", {})
+            return
+        self._ask("auth.test", {})
+        if self._options.app_token is not None:
+            # Opens nothing: it asks for an address, which we do not call.
+            self._ask("apps.connections.open", {}, token=self._options.app_token)
+
+    # -- what somebody who pressed a button sees ------------------------------------------------
+
+    @property
+    def app_token(self) -> SecretStr | None:
+        """The token to hear of pressed buttons with, where there is one."""
+        return self._options.app_token
+
+    def new_client(self) -> WebClient:
+        """A client of the Web API of one's own."""
+        return self._make_client()
+
+    def show(self, posted: Mapping[str, str], message: Message, key: str) -> None:
+        """Let a message that was posted say this from now on. Raises DeliveryError."""
+        self._put("chat.update", dict(posted), message, key, buttons=self._hears)
+
+    def say(self, posted: Mapping[str, str], text: str) -> None:
+        """A line in the thread of a message, ours but for the names in it. Raises DeliveryError."""
+        body = {"channel": posted["channel"], "thread_ts": posted["ts"], "text": escape(text)}
+        self._ask("chat.postMessage", body | _QUIET)
+
+    def whisper(self, channel: str, user: str, text: str) -> None:
+        """A line that only this user sees. Raises DeliveryError."""
+        body = {"channel": channel, "user": user, "text": escape(text)}
+        self._ask("chat.postEphemeral", body | _QUIET)
+
+    def name_of(self, user: str) -> str:
+        """A user's display name; empty where Slack does not tell: that needs ``users:read``."""
+        from slack_sdk.errors import SlackApiError, SlackRequestError  # noqa: PLC0415 - lazy
+
+        try:
+            found = self._client.users_info(user=user).get("user")
+        except (SlackApiError, SlackRequestError, OSError, HTTPException, ValueError):
+            return ""
+        profile = found.get("profile") if isinstance(found, Mapping) else None
+        names = [profile.get("display_name"), profile.get("real_name")] if profile else []
+        return next((one_line(each, 80) for each in names if isinstance(each, str) and each), "")
+
+    @property
+    def _hears(self) -> bool:
+        return self._options.app_token is not None
 
     def close(self) -> None:
         """Nothing is kept open between messages."""
 
-    def _post_as_bot(self, delivery: Delivery, text: str, blocks: list[dict[str, Any]]) -> Receipt:
+    def _post_as_bot(self, delivery: Delivery) -> Receipt:
         threads: dict[str, Any] = {}
         failed: dict[str, DeliveryError] = {}
         notes: list[str] = []
         for channel in delivery.to:
             thread = (delivery.thread or {}).get(channel)
             try:
-                posted = self._post_in(channel, thread, delivery, text, blocks)
+                threads[channel] = self._post_in(channel, thread, delivery, notes)
             except DeliveryError as error:
                 failed[channel] = error
             else:
-                threads[channel] = thread or posted
                 notes += self._add_chart(threads[channel], delivery.message)
         if not threads:
             # What may still succeed decides: nobody has seen it yet, so all can be tried again.
@@ -190,42 +241,64 @@ class SlackChannel:
         return []
 
     def _post_in(
-        self,
-        channel: str,
-        thread: Any,
-        delivery: Delivery,
-        text: str,
-        blocks: list[dict[str, Any]],
+        self, channel: str, thread: Any, delivery: Delivery, notes: list[str]
     ) -> dict[str, str]:
-        """Post in one channel, in the incident's thread if there is one; say where it landed."""
-        message = delivery.message
-        body: dict[str, Any] = {
-            "channel": channel,
-            "text": text,
-            "blocks": blocks,
-            "unfurl_links": False,
-            "unfurl_media": False,
+        """Tell it in one channel; say where the incident's one message stands.
+
+        The first time that message is posted. Later it is edited to say how things are now, and what
+        happened goes into its thread. Editing comes first: doing it again does no harm, so
+        whatever breaks off in between posts nothing twice.
+        """
+        message, key = delivery.message, delivery.key
+        if isinstance(thread, Mapping) and {"channel", "ts"} <= set(thread):
+            root = {"channel": str(thread["channel"]), "ts": str(thread["ts"])}
+            # A thread's replies pass unseen; what got worse or is over is shown in the channel too.
+            loud = message.event in {Event.WORSENED, Event.RESOLVED}
+            reply = {"channel": root["channel"], "thread_ts": root["ts"], "reply_broadcast": loud}
+            try:
+                notes += self._edit(root, message, key)
+                self._put("chat.postMessage", reply, message, key, buttons=False)
+            except _LostThreadError:
+                pass  # somebody deleted it: it is told anew
+            else:
+                return root
+        answer = self._put(
+            "chat.postMessage", {"channel": channel}, message, key, buttons=self._hears
+        )
+        return {"channel": str(answer.get("channel", channel)), "ts": str(answer.get("ts", ""))}
+
+    def _edit(self, root: Mapping[str, str], message: Message, key: str) -> list[str]:
+        """Let the incident's message say how things are now; that it may not is a note."""
+        try:
+            self.show(root, message, key)
+        except _FixedError as error:
+            return [f"the first message in {root['channel']} stays as it was ({error})"]
+        return []
+
+    def _put(
+        self, method: str, place: dict[str, Any], message: Message, key: str, *, buttons: bool
+    ) -> Mapping[str, Any]:
+        """Post or edit a message; if Slack finds it too long, its most important part."""
+        body = place | {
+            "text": fallback_text(message),
+            "blocks": blocks_of(message, key=key, buttons=buttons),
             "parse": "none",
             "metadata": {
                 "event_type": "merkwacht_notification",
                 "event_payload": {
-                    "key": one_line(delivery.key),
+                    "key": one_line(key),
                     "incident": message.incident_id,
                     "event": message.event.value,
                 },
             },
         }
-        if isinstance(thread, Mapping) and {"channel", "ts"} <= set(thread):
-            # A thread's replies pass unseen; what got worse or is over is shown in the channel too.
-            loud = message.event in {Event.WORSENED, Event.RESOLVED}
-            reply = body | {"channel": thread["channel"], "thread_ts": thread["ts"]}
-            try:
-                answer = self._ask("chat.postMessage", reply | {"reply_broadcast": loud})
-            except _LostThreadError:
-                answer = self._ask("chat.postMessage", body)
-        else:
-            answer = self._ask("chat.postMessage", body)
-        return {"channel": str(answer.get("channel", channel)), "ts": str(answer.get("ts", ""))}
+        if method == "chat.postMessage":
+            body |= _QUIET
+        try:
+            return self._ask(method, body)
+        except _TooLongError:
+            brief = brief_blocks(message, key=key, buttons=buttons)
+            return self._ask(method, body | {"blocks": brief})
 
     def _post_to_webhook(
         self, body: dict[str, Any], *, healthy: frozenset[str] = frozenset()
@@ -243,17 +316,25 @@ class SlackChannel:
             return
         raise _refusal(where, response.status_code, _code(said), response.headers)
 
-    def _ask(self, method: str, body: dict[str, Any]) -> Mapping[str, Any]:
+    def _ask(
+        self, method: str, body: dict[str, Any], *, token: SecretStr | None = None
+    ) -> Mapping[str, Any]:
         """Call a method of the Web API and give its answer."""
         from slack_sdk.errors import SlackApiError  # noqa: PLC0415 - lazy
 
         where = f"Slack ({method}, {body['channel']})" if "channel" in body else f"Slack ({method})"
         try:
-            response: SlackResponse = self._client.api_call(method, json=body or None)
+            response: SlackResponse = self._client.api_call(
+                method,
+                json=body or None,
+                headers=None
+                if token is None
+                else {"Authorization": f"Bearer {token.get_secret_value()}"},
+            )
         except SlackApiError as error:
             code = _error_code(error.response.data)
-            if code in _LOST_THREAD and "thread_ts" in body:
-                raise _LostThreadError(where, fault=DeliveryFault.REFUSED) from None
+            if special := _special(code, body):
+                raise special from None
             raise _refusal(
                 where, error.response.status_code, code, error.response.headers
             ) from None
@@ -264,6 +345,9 @@ class SlackChannel:
 
     @cached_property
     def _client(self) -> WebClient:
+        return self._make_client()
+
+    def _make_client(self) -> WebClient:
         # Imported here: reading a configuration needs no slack-sdk.
         from slack_sdk.web import WebClient  # noqa: PLC0415 - lazy
 
@@ -290,7 +374,30 @@ class SlackChannel:
 
 
 class _LostThreadError(DeliveryError):
-    """The message that a reply should go under is gone."""
+    """The message to edit, or to answer under, is gone."""
+
+
+class _FixedError(DeliveryError):
+    """The message is there, and may not be edited."""
+
+
+class _TooLongError(DeliveryError):
+    """Within the limits that Slack documents, and yet too long for it."""
+
+
+def _special(code: str, body: Mapping[str, Any]) -> DeliveryError | None:
+    """The error of an answer for which there is another way."""
+    if code in _LOST_THREAD and ("thread_ts" in body or "ts" in body):
+        return _LostThreadError(code, fault=DeliveryFault.REFUSED, permanent=True)
+    if code in _FIXED:
+        return _FixedError(code, fault=DeliveryFault.REFUSED, permanent=True)
+    if code in _TOO_LONG and "blocks" in body:
+        return _TooLongError(
+            f"Slack: refused ({code}); this is a defect of Merkwacht, please report it",
+            fault=DeliveryFault.REFUSED,
+            permanent=True,
+        )
+    return None
 
 
 def _refusal(
@@ -331,6 +438,7 @@ _ADVICE: Mapping[str, str] = {
     "not_in_channel": "; invite the bot to the channel",
     "is_archived": "; the channel is archived",
     "channel_is_archived": "; the channel is archived",
+    "forbidden_socket_mode": "; switch Socket Mode on in the app's settings",
     "no_service": "; the webhook was removed: make a new one",
     "no_active_hooks": "; the webhook was switched off",
     "no_team": "; the webhook's workspace is gone",

@@ -18,14 +18,24 @@ KEYS = {
     "section": {"type", "text", "fields", "block_id", "accessory", "expand"},
     "context": {"type", "elements", "block_id"},
     "divider": {"type", "block_id"},
+    "actions": {"type", "elements", "block_id"},
 }
+ELEMENTS = {"context": 10, "actions": 25}
+BUTTON_KEYS = {"type", "text", "action_id", "url", "value", "style", "confirm"}
+BUTTON_LIMITS = {"action_id": 255, "url": 3000, "value": 2000}
+CONFIRM_LIMITS = {"title": 100, "text": 300, "confirm": 30, "deny": 30}
 
 
 def texts_of(block: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if "text" in block:
         yield block["text"]
     yield from block.get("fields", [])
-    yield from block.get("elements", [])
+    if block["type"] == "context":
+        yield from block.get("elements", [])
+
+
+def buttons_of(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [each for block in blocks if block["type"] == "actions" for each in block["elements"]]
 
 
 def problems(blocks: list[dict[str, Any]]) -> list[str]:
@@ -36,6 +46,9 @@ def problems(blocks: list[dict[str, Any]]) -> list[str]:
     ids = [block["block_id"] for block in blocks if "block_id" in block]
     if len(ids) != len(set(ids)):
         found.append("duplicate block_id")
+    ids = [button["action_id"] for button in buttons_of(blocks)]
+    if len(ids) != len(set(ids)):
+        found.append("duplicate action_id")
     for block in blocks:
         found += _block_problems(block)
     return found
@@ -48,7 +61,12 @@ def _block_problems(block: dict[str, Any]) -> list[str]:
         found.append(f"{kind}: extra {extra}")
     if kind == "section" and "text" not in block and "fields" not in block:
         found.append("section without text or fields")
-    for name, most in (("fields", 10), ("elements", 10)):
+    if len(block.get("block_id", "")) > 255:
+        found.append(f"block_id of {len(block['block_id'])}")
+    if kind == "actions":
+        for button in block["elements"]:
+            found += _button_problems(button)
+    for name, most in (("fields", 10), ("elements", ELEMENTS.get(kind, 10))):
         if name in block and not 1 <= len(block[name]) <= most:
             found.append(f"{kind}: {len(block[name])} {name}")
     for text in texts_of(block):
@@ -65,3 +83,28 @@ def _block_problems(block: dict[str, Any]) -> list[str]:
     assert parsed is not None
     parsed.validate_json()
     return found
+
+
+def _button_problems(button: dict[str, Any]) -> list[str]:
+    found = []
+    if button["type"] != "button" or (extra := set(button) - BUTTON_KEYS):
+        return [f"button: {extra if button['type'] == 'button' else button['type']}"]
+    found += _label_problems("button", button["text"], 75)
+    for name, most in BUTTON_LIMITS.items():
+        if name in button and not 1 <= len(button[name]) <= most:
+            found.append(f"button: {name} of {len(button[name])}")
+    if button.get("style") not in {None, "primary", "danger"}:
+        found.append(f"button: style {button['style']}")
+    confirm = button.get("confirm", {})
+    if extra := set(confirm) - set(CONFIRM_LIMITS) - {"style"}:
+        found.append(f"confirm: extra {extra}")
+    for name, most in CONFIRM_LIMITS.items():
+        if confirm:
+            found += _label_problems(f"confirm {name}", confirm[name], most)
+    return found
+
+
+def _label_problems(where: str, text: dict[str, Any], most: int) -> list[str]:
+    if text["type"] != "plain_text" or not 1 <= len(text["text"]) <= most:
+        return [f"{where}: {text['type']} of {len(text['text'])}"]
+    return []

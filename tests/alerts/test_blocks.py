@@ -1,15 +1,18 @@
 """What a Slack message looks like, and that it keeps to Slack's limits."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.base import Event, Message, Sample, Severity, SignalKind
-from alerts.blocks import blocks_of, escape, fallback_text
+from alerts.blocks import blocks_of, brief_blocks, escape, fallback_text, pressed
+from alerts.links import Action
 from alerts.message import Exhibit
-from tests.alerts.blockkit import problems, texts_of
+from alerts.plain import one_line
+from tests.alerts.blockkit import buttons_of, problems, texts_of
 from tests.alerts.make import AMSTERDAM, NOON, assessment, leak, mention, message
 
 
@@ -150,19 +153,83 @@ untrusted = st.text(max_size=200) | st.sampled_from(
         ).map(tuple),
         more_samples=st.integers(0, 2**31),
         actions=st.lists(untrusted, max_size=12).map(tuple),
-        link=st.none() | untrusted,
+        link=st.none() | untrusted | untrusted.map(lambda text: f"https://a.example/{text}"),
+        ticket=st.none() | st.text("AZaz09-_", min_size=1, max_size=100) | untrusted,
+        taken_by=st.none() | untrusted,
     ),
     untrusted,
+    st.booleans(),
 )
-def test_slack_takes_any_message_whatever_is_in_it(any_message, key):
-    blocks = blocks_of(any_message, key=key)
+def test_slack_takes_any_message_whatever_is_in_it(any_message, key, buttons):
+    blocks = blocks_of(any_message, key=key, buttons=buttons)
 
     assert problems(blocks) == []
+    assert problems(brief_blocks(any_message, key=key, buttons=buttons)) == []
+    assert buttons or not buttons_of(blocks)
+    for button in buttons_of(blocks):
+        assert button.get("url", "https://").startswith("https://")
     assert 0 < len(fallback_text(any_message)) <= 1000
     text = shown(blocks)
     for found in re.finditer(r"<([^>]*)>", text):
         assert re.fullmatch(r"[^|<]*\|(Bekijk|View|Open)[^|<]*", found[1]), found[0]
     assert not re.search(r"&(?!amp;|lt;|gt;)", text)
+
+
+def button_ids(sent: Message) -> list[str]:
+    return [
+        each["action_id"].removeprefix("merkwacht.")
+        for each in buttons_of(blocks_of(sent, buttons=True))
+    ]
+
+
+def test_the_buttons_are_those_that_still_make_sense():
+    ticketed = replace(message(link="https://watch.example/i/t"), ticket="t")
+
+    assert button_ids(ticketed) == ["take", "resolve", "open"]
+    assert button_ids(replace(ticketed, link=None)) == ["take", "resolve"]
+    assert button_ids(replace(ticketed, taken_by="Anna")) == ["resolve", "open"]
+    assert button_ids(replace(ticketed, event=Event.RESOLVED)) == []
+    assert button_ids(message()) == []
+
+
+def test_closing_asks_first():
+    sent = replace(message(), ticket="t")
+    take, close = buttons_of(blocks_of(sent, buttons=True))
+
+    assert take["style"] == "primary"
+    assert "confirm" not in take
+    assert close["confirm"]["title"]["text"] == "Incident sluiten?"
+
+
+def test_who_has_it_is_seen_at_once_and_notifies_nobody():
+    text = shown(blocks_of(replace(message(), taken_by="<!channel> @here *Anna*")))
+
+    assert "✅ Opgepakt door &lt;!channel&gt;" in text
+    assert "@here" not in text
+
+
+@given(st.text("AZaz09-_", min_size=1, max_size=100), st.text(max_size=100))
+def test_a_button_gives_back_what_was_put_in(ticket, key):
+    sent = replace(message(), ticket=ticket)
+    take = buttons_of(blocks_of(sent, buttons=True, key=key))[0]
+
+    assert pressed(take["action_id"], take["value"]) == (Action.TAKE, ticket, one_line(key, 300))
+
+
+@pytest.mark.parametrize(
+    ("action_id", "value"),
+    [
+        ("merkwacht.open", "t"),
+        ("other.take", "t"),
+        (None, "t"),
+        (["merkwacht.take"], "t"),
+        ("merkwacht.take", None),
+        ("merkwacht.take", {"t": 1}),
+        ("merkwacht.take", "t" * 2001),
+    ],
+)
+def test_what_is_no_button_of_ours_is_nothing(action_id, value):
+    assert pressed(action_id, value) is None
 
 
 @given(st.text(max_size=120))

@@ -12,7 +12,7 @@ from alerts.base import DeliveryError, DeliveryFault, Event, SignalKind
 from alerts.slack import SlackChannel, SlackOptions
 from tests.alerts.blockkit import problems
 from tests.alerts.make import chart, delivery, message
-from tests.alerts.slackserver import TOKEN, WEBHOOK_PATH, Answer, Workspace
+from tests.alerts.slackserver import APP_TOKEN, TOKEN, WEBHOOK_PATH, Answer, Workspace
 
 
 def webhook(slack: Workspace, path: str = WEBHOOK_PATH, **options: object) -> SlackChannel:
@@ -65,16 +65,111 @@ def test_a_bot_posts_in_a_channel_and_remembers_where(slack):
     ("event", "loud"),
     [(Event.CONTINUES, False), (Event.WORSENED, True), (Event.RESOLVED, True)],
 )
-def test_a_bot_keeps_an_incident_in_one_thread(slack, event, loud):
+def test_a_bot_edits_the_incidents_one_message_and_tells_the_story_in_its_thread(
+    slack, event, loud
+):
+    channel = bot(slack)
+    first = channel.send(delivery(to=("#merk",), key="mw-1"))
+    opening = slack.messages["Cmerk", "17.1"]["text"]
+
+    sent = delivery(message(event=event), to=("#merk",), thread=first.thread, key="mw-2")
+    later = channel.send(sent)
+
+    edited, told = slack.posted[1:]
+    assert (edited["channel"], edited["ts"]) == ("Cmerk", "17.1")
+    assert (told["channel"], told["thread_ts"]) == ("Cmerk", "17.1")
+    assert told["reply_broadcast"] is loud
+    assert slack.messages["Cmerk", "17.1"]["text"] == told["text"] != opening
+    assert slack.in_thread("17.1") == [told["text"]]
+    assert problems(edited["blocks"]) == problems(told["blocks"]) == []
+    assert edited["metadata"]["event_payload"]["key"] == "mw-2"
+    assert later.thread == first.thread
+
+
+def test_a_message_that_may_not_be_edited_gets_its_story_all_the_same(slack):
     channel = bot(slack)
     first = channel.send(delivery(to=("#merk",)))
+    slack.answers = [Answer(body={"ok": False, "error": "cant_update_message"})]
 
-    later = channel.send(delivery(message(event=event), to=("#merk",), thread=first.thread))
+    later = channel.send(
+        delivery(message(event=Event.WORSENED), to=("#merk",), thread=first.thread)
+    )
 
-    body = slack.posted[1]
-    assert (body["channel"], body["thread_ts"]) == ("Cmerk", "17.1")
-    assert body["reply_broadcast"] is loud
+    assert len(slack.in_thread("17.1")) == 1
+    assert later.note == "the first message in Cmerk stays as it was (cant_update_message)"
     assert later.thread == first.thread
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_what_breaks_off_between_edit_and_story_tells_nothing_twice(slack, at):
+    channel = bot(slack)
+    first = channel.send(delivery(to=("#merk",)))
+    again = delivery(message(event=Event.WORSENED), to=("#merk",), thread=first.thread)
+    if at == 2:
+        place = slack.posted[0]
+        slack.answers = [Answer(body={"ok": True, "channel": "Cmerk", "ts": "17.1"})]
+        assert place
+    slack.answers.append(Answer(503, "busy"))
+    with pytest.raises(DeliveryError) as failed:
+        channel.send(again)
+    assert not failed.value.permanent
+
+    channel.send(again)
+
+    assert len(slack.in_thread("17.1")) == 1
+
+
+def test_a_message_that_somebody_deleted_is_posted_anew_and_carries_the_thread_from_then(slack):
+    channel = bot(slack)
+    first = channel.send(delivery(to=("#merk",)))
+    slack.messages.clear()
+
+    later = channel.send(
+        delivery(message(event=Event.CONTINUES), to=("#merk",), thread=first.thread)
+    )
+
+    assert "thread_ts" not in slack.posted[-1]
+    assert later.thread == {"#merk": {"channel": "Cmerk", "ts": f"17.{len(slack.requests)}"}}
+    assert later.thread != first.thread
+
+
+@pytest.mark.parametrize("code", ["msg_too_long", "msg_blocks_too_long"])
+def test_what_slack_finds_too_long_is_told_in_brief(slack, code):
+    slack.answers = [Answer(body={"ok": False, "error": code})]
+
+    bot(slack).send(delivery(to=("#merk",), key="mw-12"))
+
+    whole, brief = (each["blocks"] for each in slack.posted)
+    assert len(brief) < len(whole)
+    assert brief[0] == whole[0]
+    assert brief[-1] == whole[-1]
+    assert problems(brief) == []
+
+
+def test_what_is_too_long_even_in_brief_is_refused(slack):
+    slack.answers = [Answer(body={"ok": False, "error": "msg_too_long"})] * 2
+
+    error = failure(bot(slack), to=("#merk",))
+
+    assert (error.fault, error.permanent) == (DeliveryFault.REFUSED, True)
+
+
+def test_buttons_stand_under_the_one_message_only_where_somebody_hears(slack):
+    sent = replace(message(link="https://watch.example/i/abc"), ticket="abc")
+    deaf, hearing = bot(slack), bot(slack, app_token=APP_TOKEN)
+
+    deaf.send(delivery(sent, to=("#merk",)))
+    first = hearing.send(delivery(sent, to=("#merk",), key="mw-1"))
+    hearing.send(delivery(sent, to=("#merk",), thread=first.thread))
+
+    kinds = [[block["type"] for block in body["blocks"]] for body in slack.posted]
+    assert ["actions" in each for each in kinds] == [False, True, True, False]
+    (actions,) = [each for each in slack.posted[1]["blocks"] if each["type"] == "actions"]
+    assert [each["action_id"] for each in actions["elements"]] == [
+        "merkwacht.take", "merkwacht.resolve", "merkwacht.open",
+    ]  # fmt: skip
+    assert actions["elements"][0]["value"] == "abc mw-1"
+    assert actions["elements"][2]["url"] == "https://watch.example/i/abc"
 
 
 def spike_with_chart():
@@ -122,16 +217,6 @@ def test_a_webhook_shows_the_chart_as_a_line_of_bars(slack):
     ((_, body),) = slack.requests
     assert problems(body["blocks"]) == []
     assert "Laatste 48 uur: ▂▂▂" in str(body["blocks"])
-
-
-def test_a_thread_that_is_gone_does_not_stop_the_message(slack):
-    channel = bot(slack)
-    first = channel.send(delivery(to=("#merk",)))
-    slack.answers = [Answer(body={"ok": False, "error": "thread_not_found"})]
-
-    channel.send(delivery(message(event=Event.CONTINUES), to=("#merk",), thread=first.thread))
-
-    assert "thread_ts" not in slack.posted[-1]
 
 
 def test_a_bot_serves_the_channels_it_can_and_notes_the_others(slack):
@@ -264,6 +349,21 @@ def test_a_check_posts_nothing(slack):
     assert slack.requests[1][0] == "/api/auth.test"
 
 
+def test_a_check_asks_for_a_socket_and_does_not_call_it(slack):
+    bot(slack, app_token=APP_TOKEN).check()
+
+    assert slack.requests[-1][0] == "/api/apps.connections.open"
+    assert slack.sessions == []
+
+
+def test_a_check_finds_socket_mode_switched_off_and_a_wrong_app_token(slack):
+    slack.socket_mode = False
+    with pytest.raises(DeliveryError, match="forbidden_socket_mode"):
+        bot(slack, app_token=APP_TOKEN).check()
+    with pytest.raises(DeliveryError, match="invalid_auth"):
+        bot(slack, app_token="xapp-geheim").check()
+
+
 def test_a_check_finds_a_removed_webhook_and_a_wrong_token(slack):
     with pytest.raises(DeliveryError, match="no_service"):
         webhook(slack, "/services/T/B/geheim").check()
@@ -292,6 +392,7 @@ def test_neither_secrets_nor_texts_reach_the_log_even_at_debug(slack, caplog):
         ({"webhook_url": "file:///etc/passwd"}, "https://"),
         ({"bot_token": "x", "base_url": "http://slack.example/api/"}, "https://"),
         ({"bot_token": "x", "timeout_seconds": 0}, "timeout_seconds"),
+        ({"webhook_url": "https://a.example", "app_token": "x"}, "app_token needs bot_token"),
         ({"bot_token": "x", "channel": "#a"}, "channel"),
     ],
 )
