@@ -25,6 +25,7 @@ from classifiers.second_opinion import SecondOpinionOptions
 from connectors import BUILT_IN
 from connectors.options import secret_fields
 from monitor import config
+from monitor.heartbeat import HeartbeatOptions
 
 HERE = Path(__file__).parent / "config"
 ROOT = Path(__file__).parent.parent.parent
@@ -204,6 +205,7 @@ def _models() -> list[tuple[str, type[BaseModel]]]:
         ("http", config.HttpOptions),
         ("web", config.WebOptions),
         ("log", config.LogOptions),
+        ("heartbeat", HeartbeatOptions),
         ("brands", config.BrandOptions),
         ("receivers", ReceiverOptions),
         ("routes", RouteOptions),
