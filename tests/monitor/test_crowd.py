@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from classifiers.base import LeakBand, SentimentLabel
@@ -102,6 +102,15 @@ POSTS = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(POSTS, st.integers(1, 5))
+@example(
+    [  # two come late, together, before the same one
+        (NOON, "eva", "a", 2_000),
+        (NOON - 2 * DAY, "jan", "b", None),
+        (NOON - timedelta(hours=2), "eva", "a", 2_000),
+        (NOON - timedelta(hours=1), "eva", "a", 2_000),
+    ],
+    2,
+)
 def test_late_posts_leave_the_counts_of_a_history_told_in_order_however_many_come_at_once(
     posts: list[tuple[datetime, str | None, str, int | None]], at_once: int
 ) -> None:
