@@ -32,6 +32,14 @@ _ENTITY = re.compile(
     rb"<!ENTITY\s{1,9}[\w.-]{1,80}\s{1,9}"
     rb"""(?:"((?:[^"&]|&#){0,1001}&?)|'((?:[^'&]|&#){0,1001}&?))"""
 )
+_DAY = 24 * 60
+_PERIODS = {
+    "hourly": 60,
+    "daily": _DAY,
+    "weekly": 7 * _DAY,
+    "monthly": 30 * _DAY,
+    "yearly": 365 * _DAY,
+}
 _READABLE_TYPES = frozenset({"", "text/plain", "text/html", "application/xhtml+xml"})
 
 
@@ -64,6 +72,8 @@ class Feed:
     language: str | None = None
     ttl_minutes: int | None = None
     """How long the publisher says that the feed may be kept."""
+    period_minutes: int | None = None
+    """How often the publisher says that the feed changes (sy:updatePeriod)."""
 
 
 def read_feed(body: bytes, headers: Mapping[str, str], *, url: str, host: str, most: int) -> Feed:
@@ -102,6 +112,7 @@ def read_feed(body: bytes, headers: Mapping[str, str], *, url: str, host: str, m
         cut_off=cut_off,
         language=language_tag(_text(channel, "language")),
         ttl_minutes=_count(channel.get("ttl")) or None,
+        period_minutes=_period(channel),
     )
 
 
@@ -224,6 +235,14 @@ def _moment(entry: Mapping[str, Any]) -> int | None:
             with suppress(ValueError, OverflowError, TypeError):
                 return calendar.timegm(value)
     return None
+
+
+def _period(channel: Mapping[str, Any]) -> int | None:
+    """The time between two changes, by the syndication module of RSS."""
+    minutes = _PERIODS.get(_text(channel, "sy_updateperiod").strip().lower())
+    if minutes is None:
+        return None
+    return max(minutes // (_count(channel.get("sy_updatefrequency")) or 1), 1)
 
 
 def _count(value: Any) -> int:

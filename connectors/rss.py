@@ -1,15 +1,18 @@
 """RSS and Atom feeds: news sites, blogs, forums, Google Alerts, whatever publishes one.
 
 Reads what ``feedparser`` can make of a feed, however malformed, over the guarded client. It asks
-only for what changed (ETag, Last-Modified), keeps to the publisher's wishes for pauses, and
-delivers each entry once, also when a publisher gives all entries new ids.
+only for what changed (ETag, Last-Modified), keeps to the publisher's wishes for pauses and to the feed's
+own rhythm, and delivers each entry once, also when a publisher gives all entries new ids.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar, Literal
+from itertools import pairwise
+from statistics import median
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -26,7 +29,6 @@ from connectors.base import (
 from connectors.feedreader import Entry, Feed, fingerprint
 from connectors.http import (
     Fetched,
-    bounded_wish,
     fetch_limited,
     parse_retry_after,
     redact_url,
@@ -42,6 +44,10 @@ _PAGE_ENTRIES = 200
 _LEAST_REMEMBERED = 1_000
 _LONGEST_VALIDATOR = 400
 _NOT_MODIFIED = 304
+_MOMENTS = 11
+_LEAST_MOMENTS = 4
+_LOOKS = 4
+"""How often a feed is looked at between two of its entries."""
 _WIDTH = 16
 """Digits of a fingerprint."""
 
@@ -61,6 +67,9 @@ class RssOptions(BaseOptions):
     """Largest feed that is accepted, in bytes after decompression. Default 10485760."""
     max_entries: int = Field(default=10_000, ge=1, le=100_000)
     """Entries that are read of one feed; those behind them are left out. Default 10000."""
+    slowest_seconds: int = Field(default=1_800, ge=0, le=86_400)
+    """Longest pause in seconds that a quiet feed, or its ttl, may slow polls down to; 0: never
+    slower than interval_seconds. Default 1800."""
     timeout_seconds: float = Field(default=30.0, gt=0, le=600)
     """Seconds that one poll may take, redirects included. Default 30."""
 
@@ -81,12 +90,13 @@ class RssConnector:
         now = self._context.now()
         fetched = self._get(memory)
         if fetched.status == _NOT_MODIFIED:
-            yield Page((), memory.cursor(), next_poll_after=_wish(fetched, None, now))
+            yield Page((), memory.cursor(), next_poll_after=self._pause(fetched, memory, now))
             return
         if fetched.status != 200:  # noqa: PLR2004 - HTTP OK
             raise status_error(fetched, now=now)
         feed = self._read(fetched)
         fresh = memory.unknown(feed.entries)
+        memory.rhythm.hear(feed, fresh, now)
         # Validators count only once every page is stored: a crash in between must not meet a 304.
         while len(fresh) > _PAGE_ENTRIES:
             chunk, fresh = fresh[:_PAGE_ENTRIES], fresh[_PAGE_ENTRIES:]
@@ -97,7 +107,7 @@ class RssConnector:
         memory.settle(feed, fetched)
         posts, rejects = self._posts(fresh, feed, now)
         rejects += self._left_out(feed)
-        yield Page(posts, memory.cursor(), rejects, _wish(fetched, feed, now))
+        yield Page(posts, memory.cursor(), rejects, self._pause(fetched, memory, now))
 
     def close(self) -> None:
         """The client belongs to whoever made it; nothing else is held."""
@@ -121,6 +131,16 @@ class RssConnector:
             most=self._options.max_entries,
             where=redact_url(self._options.url),
         )
+
+    def _pause(self, fetched: Fetched, memory: _Memory, now: datetime) -> timedelta | None:
+        """When to ask again: as the server says, else as the feed's rhythm suggests."""
+        told = parse_retry_after(
+            fetched.headers.get("retry-after"), server_time(fetched.headers, now)
+        )
+        if told is not None:
+            return told
+        seconds = min(memory.rhythm.pause(now), self._options.slowest_seconds)
+        return timedelta(seconds=seconds) if seconds else None
 
     def _left_out(self, feed: Feed) -> list[Reject]:
         if feed.total <= len(feed.entries):
@@ -158,12 +178,38 @@ def _published(seconds: int | None, now: datetime) -> datetime:
         return now
 
 
-def _wish(fetched: Fetched, feed: Feed | None, now: datetime) -> timedelta | None:
-    """Give the publisher's wish for the next poll: Retry-After, or the feed's own ttl."""
-    pause = parse_retry_after(fetched.headers.get("retry-after"), server_time(fetched.headers, now))
-    if pause is None and feed is not None and feed.ttl_minutes is not None:
-        return bounded_wish(timedelta(minutes=feed.ttl_minutes))
-    return pause
+# --- how often it changes -------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Rhythm:
+    """How often a feed changes: by its own word, and as observed."""
+
+    ttl: int = 0
+    """Seconds that the publisher wants a copy to be kept."""
+    period: int = 0
+    """Seconds between two changes, by the publisher's word."""
+    moments: list[int] = field(default_factory=list)
+    """When its latest entries were published, in seconds since 1970, in order."""
+
+    def hear(self, feed: Feed, fresh: Sequence[Entry], now: datetime) -> None:
+        """Take in what a whole feed says."""
+        self.ttl = 60 * (feed.ttl_minutes or 0)
+        self.period = 60 * (feed.period_minutes or 0)
+        moments = [int(_published(entry.published, now).timestamp()) for entry in fresh]
+        self.moments = sorted([*self.moments, *moments])[-_MOMENTS:]
+
+    def pause(self, now: datetime) -> int:
+        """Seconds to wait by ttl and rhythm; 0: no wish.
+
+        A quarter of the usual time between two entries, but no more than a quarter of the time since
+        the last one: a feed that wakes up is read often at once.
+        """
+        usual = self.period
+        if len(self.moments) >= _LEAST_MOMENTS:
+            between = median(later - one for one, later in pairwise(self.moments))
+            usual = min(int(between), max(int(now.timestamp()) - self.moments[-1], 0))
+        return max(self.ttl, usual // _LOOKS)
 
 
 # --- what was seen before -------------------------------------------------------------------------
@@ -177,7 +223,14 @@ class _Memory:
     but both stay in the feed are two entries.
     """
 
-    def __init__(self, feed: str, validators: Mapping[str, str], seen: Sequence[str]) -> None:
+    def __init__(
+        self,
+        feed: str,
+        validators: Mapping[str, str],
+        seen: Sequence[str],
+        rhythm: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.rhythm = _Rhythm(**(rhythm or {}))
         self._feed = feed
         self._validators = dict(validators)
         self._seen = dict.fromkeys(seen)
@@ -189,10 +242,17 @@ class _Memory:
         if not cursor:
             return cls(feed, {}, ())
         same = cursor.get("feed") == feed
-        return cls(feed, cursor.get("validators", {}) if same else {}, cursor.get("seen", ()))
+        validators = cursor.get("validators", {}) if same else {}
+        rhythm = cursor.get("rhythm") if same else None
+        return cls(feed, validators, cursor.get("seen", ()), rhythm)
 
     def cursor(self) -> Cursor:
-        return {"feed": self._feed, "validators": self._validators, "seen": list(self._seen)}
+        return {
+            "feed": self._feed,
+            "validators": self._validators,
+            "seen": list(self._seen),
+            "rhythm": asdict(self.rhythm),
+        }
 
     def conditions(self) -> dict[str, str]:
         """Request headers that let the server say "nothing new"."""

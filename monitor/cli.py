@@ -24,6 +24,7 @@ import typer
 from rich.console import Console
 
 from classifiers.base import AbuseLabel, SentimentLabel
+from monitor.commands.feeds import feeds_app
 from monitor.commands.frame import EXIT_FAILURES, EXIT_USAGE, ConfigOption
 from monitor.commands.frame import explained as _explained
 from monitor.commands.frame import fail as _fail
@@ -63,6 +64,7 @@ fingerprint_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(fingerprint_app, name="fingerprint")
+app.add_typer(feeds_app, name="feeds")
 
 PlainOption = Annotated[
     bool, typer.Option("--plain", help="Read plain lines of text instead of JSON Lines.")

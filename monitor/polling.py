@@ -32,6 +32,7 @@ from monitor.privacy import Pseudonyms
 from monitor.schedule import after_failure, after_success
 from monitor.store import Store, Unit
 from monitor.store.mentions import NewMention
+from monitor.store.sources import SourceState
 
 COVERAGE_SLACK = 3
 """A source polled again within this many intervals was listened to without a gap."""
@@ -222,10 +223,10 @@ class PollStep:
     def _record(self, ended: _Ended, now: datetime) -> None:
         """Keep how a poll went, and when the next one is due."""
         source, error = ended.source, ended.error
-        gap = source.interval * COVERAGE_SLACK
         jitter = self._rng.random()
         with self._store.write() as unit:
             state = unit.sources.state(source.name)
+            gap = max(source.interval, _agreed_pause(state)) * COVERAGE_SLACK
             last = state.last_success_at or state.first_seen_at
             if ended.canary and source.canary is not None:
                 unit.dusk.canary_seen(source.name, now)
@@ -297,6 +298,14 @@ class PollStep:
             next_due_at=due.isoformat(timespec="seconds"),
             error=str(error),
         )
+
+
+def _agreed_pause(state: SourceState) -> timedelta:
+    """The pause that was agreed on at the last poll, if that went well: the source's own wish may be
+    longer than the interval, and keeping to it is no gap."""
+    if state.failures or state.last_success_at is None:
+        return timedelta(0)
+    return state.next_due_at - state.last_success_at
 
 
 def _sings(canary: Query | None, page: Page) -> bool:

@@ -273,8 +273,89 @@ def test_another_address_forgets_the_validators_of_the_first(
 
 
 def test_the_feeds_own_wish_for_a_pause_is_passed_on(poller: Poller) -> None:
-    [page] = poller.pages(feed(item(guid="urn:1", title="x"), channel="<ttl>45</ttl>"))
-    assert page.next_poll_after == timedelta(minutes=45)
+    [page] = poller.pages(feed(item(guid="urn:1", title="x"), channel="<ttl>25</ttl>"))
+    assert page.next_poll_after == timedelta(minutes=25)
+
+
+def dated(clock: MovedClock, *hours_ago: float) -> list[str]:
+    """Entries that were published so many hours ago."""
+    return [
+        item(
+            guid=f"urn:{clock() - timedelta(hours=hours)}",
+            title="x",
+            pubDate=format_datetime(clock() - timedelta(hours=hours)),
+        )
+        for hours in hours_ago
+    ]
+
+
+def test_a_long_ttl_slows_polls_down_to_the_slowest_and_no_further(
+    server: FaultServer, context: Context
+) -> None:
+    body = feed(item(guid="urn:1", title="x"), channel="<ttl>600</ttl>")
+    for slowest, expected in ((1_800, timedelta(minutes=30)), (0, None)):
+        [page] = Poller(server, context, slowest_seconds=slowest).pages(body)
+        assert page.next_poll_after == expected
+
+
+@pytest.mark.parametrize(
+    ("hours_ago", "minutes"),
+    [
+        ((1, 2, 3, 4, 5), 15),
+        ((9, 10, 11, 12), 15),
+        ((0.2, 1.2, 2.2, 3.2), 3),
+        ((0, 1, 2, 3), None),
+        ((24, 48, 72, 96), 60),
+        ((0.5, 0.5, 0.5, 0.5), None),
+        ((1, 2), None),
+    ],
+    ids=["hourly", "asleep", "lately", "just now", "daily", "all at once", "too few"],
+)
+def test_a_feed_is_asked_at_the_pace_of_its_own_rhythm(
+    server: FaultServer,
+    context: Context,
+    clock: MovedClock,
+    hours_ago: tuple[float, ...],
+    minutes: int | None,
+) -> None:
+    [page] = Poller(server, context, slowest_seconds=3_600).pages(feed(*dated(clock, *hours_ago)))
+    assert page.next_poll_after == (None if minutes is None else timedelta(minutes=minutes))
+
+
+def test_the_rhythm_is_remembered_when_nothing_changed(poller: Poller, clock: MovedClock) -> None:
+    body = feed(*dated(clock, 1, 3, 5, 7), channel="<ttl>5</ttl>")
+    poller.server.answer = lambda request: (
+        Reply(304)
+        if "if-none-match" in request.headers
+        else Reply(body=body, headers={"ETag": '"1"'})
+    )
+    [first] = poller.pages()
+    assert first.next_poll_after == timedelta(minutes=15)
+    clock.move(timedelta(hours=6))
+    [later] = poller.pages()
+    assert later.next_poll_after == timedelta(minutes=30)
+
+
+def test_a_feed_that_wakes_up_is_asked_often_again(
+    server: FaultServer, context: Context, clock: MovedClock
+) -> None:
+    poller = Poller(server, context)
+    old = dated(clock, 100, 200, 300, 400)
+    [asleep] = poller.pages(feed(*old))
+    assert asleep.next_poll_after == timedelta(minutes=30)
+    [awake] = poller.pages(feed(*dated(clock, 0.01), *old))
+    assert awake.next_poll_after is not None
+    assert awake.next_poll_after < timedelta(minutes=1)
+
+
+def test_the_publishers_word_counts_until_enough_was_seen(poller: Poller) -> None:
+    namespace = "http://purl.org/rss/1.0/modules/syndication/"
+    channel = (
+        f'<sy:updatePeriod xmlns:sy="{namespace}">hourly</sy:updatePeriod>'
+        f'<sy:updateFrequency xmlns:sy="{namespace}">2</sy:updateFrequency>'
+    )
+    [page] = poller.pages(feed(item(guid="urn:1", title="x"), channel=channel))
+    assert page.next_poll_after == timedelta(minutes=7, seconds=30)
 
 
 def test_a_feed_that_is_gone_for_good_says_so(poller: Poller) -> None:
