@@ -1,8 +1,10 @@
-"""``incidents list|show|ack|resolve``: what is going on, and taking it."""
+"""``incidents …``: what is going on, taking it, seeing it through, and accounting for it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TextIO
 from zoneinfo import ZoneInfo
@@ -11,24 +13,53 @@ from prometheus_client import CollectorRegistry
 from rich.console import Console
 from rich.table import Table
 
-from alerts.base import Event, Incident
-from classifiers.base import LeakBand
-from classifiers.explain import explain
-from classifiers.masking import excerpt
-from monitor.announcing import Announcer, Rulebook
+from alerts.base import Event, Incident, IncidentState
+from alerts.history import Entry, Happened
+from alerts.ledger import Head
+from alerts.playbooks import attached, find_step, is_confidential, key, names, playbook, ticks
+from monitor.announcing import Announcer, rulebook_of
 from monitor.app import build_brand
 from monitor.config import Config
+from monitor.dossier import Evaluation, gather
+from monitor.dossier_pages import as_json, as_markdown, as_text
 from monitor.metrics import Metrics
-from monitor.store import Store
+from monitor.store import Store, Unit
+from monitor.store.incidents import RefusedError
+
+FORMATS = {"text": as_text, "md": as_markdown, "json": as_json}
+
+_MILESTONES = {
+    Happened.FIRST_STATEMENT: "the first statement",
+    Happened.ANSWERED: "the answer",
+}
 
 
-def show_list(store: Store, sink: TextIO, timezone: str, *, limit: int, as_json: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who does something, and when."""
+
+    who: str
+    now: datetime
+
+
+def show_list(
+    store: Store,
+    sink: TextIO,
+    timezone: str,
+    *,
+    limit: int,
+    as_json: bool,
+    state: IncidentState | None = None,
+) -> None:
     """Write the newest incidents, as a table or JSON Lines."""
     with store.read() as unit:
-        found = unit.incidents.latest(limit)
+        found = unit.incidents.latest(limit, state=state)
+        lives = {each.id: unit.incidents.life(each.id) for each in found}
+    merged = {number: life.merged_into for number, life in lives.items() if life is not None}
     if as_json:
         sink.writelines(
-            json.dumps(_as_json(incident), ensure_ascii=False) + "\n" for incident in found
+            json.dumps(_as_json(incident, merged.get(incident.id)), ensure_ascii=False) + "\n"
+            for incident in found
         )
         return
     zone = ZoneInfo(timezone)
@@ -36,114 +67,270 @@ def show_list(store: Store, sink: TextIO, timezone: str, *, limit: int, as_json:
     for name in ("no", "opened", "severity", "kind", "brand", "state", "taken by"):
         table.add_column(name, justify="right" if name == "no" else "left", no_wrap=True)
     for incident in found:
+        into = merged.get(incident.id)
         table.add_row(
             str(incident.id),
             _when(incident.opened_at, zone),
             incident.severity.word,
             incident.kind.value,
             incident.brand or "-",
-            incident.state.value,
+            f"part of {into}" if into else incident.state.value,
             incident.acknowledged_by or "-",
         )
     Console(file=sink, highlight=False, markup=False).print(table if found else "No incidents yet.")
 
 
 def show_one(
-    store: Store, sink: TextIO, timezone: str, number: int, *, language: str = "en"
+    store: Store,
+    sink: TextIO,
+    timezone: str,
+    number: int,
+    *,
+    language: str = "en",
+    form: str = "text",
+    now: datetime,
+    unmasked_by: By | None = None,
+    reason: str = "",
 ) -> bool:
-    """Write all there is about one incident; False when there is none of that number.
+    """Write the dossier of an incident; False when there is none of that number.
 
-    ``language`` (``nl`` or ``en``) is that of the sentences that say why a post counts as a leak.
+    Args:
+        store: of the incident.
+        sink: where to.
+        timezone: of the times.
+        number: of the incident.
+        language: ``nl`` or ``en``.
+        form: a key of :data:`FORMATS`.
+        now: the present.
+        unmasked_by: who wants to read posts as they were. It goes into the history, with the reason,
+            before anything is shown.
+        reason: why.
     """
-    zone = ZoneInfo(timezone)
+    if unmasked_by is not None:
+        with store.write() as unit:
+            if unit.incidents.get(number) is None:
+                return False
+            entry = Entry(unmasked_by.now, Happened.SHOWN, unmasked_by.who)
+            unit.incidents.append(number, entry, note=reason)
     with store.read() as unit:
-        incident = unit.incidents.get(number)
-        if incident is None:
-            return False
-        signals = unit.incidents.signals(number)
-        history = unit.incidents.history(number)
-        pairs, total = unit.incidents.exhibits(number, 10)
-        sent = unit.outbox.of_incident(number)
-    lines = [
-        f"Incident {incident.id}",
-        f"  {incident.kind.value}, {incident.severity.word}, {incident.state.value}",
-        f"  brand {incident.brand or '-'}, opened {_when(incident.opened_at, zone)}",
-        f"  taken by {incident.acknowledged_by or 'nobody'}",
-        "",
-        f"Signals ({len(signals)})",
-        *(
-            f"  {_when(each.occurred_at, zone)}  {each.kind.value}  {json.dumps(dict(each.facts))}"
-            for each in signals
-        ),
-        "",
-        f"Posts (latest {len(pairs)} of {total})",
-    ]
-    for mention, assessment in pairs:
-        findings = assessment.leak.findings if assessment else ()
-        shown = excerpt(mention.post.text, findings, limit=200)
-        lines.append(
-            f"  {_when(mention.post.published_at, zone)}  {mention.post.platform}  {shown}"
+        dossier = gather(
+            unit,
+            number,
+            language=language,
+            timezone=timezone,
+            now=now,
+            unmasked=unmasked_by is not None,
         )
-        if assessment and assessment.leak.band is not LeakBand.LOW:
-            lines.append(f"    mention {mention.id}: {explain(assessment.leak, language)}")
-        if mention.post.url:
-            lines.append(f"    {mention.post.url}")
-    lines += ["", "History"]
-    lines += [
-        f"  {_when(each.at, zone)}  {each.actor}: {each.event} {each.note}".rstrip()
-        for each in history
-    ]
-    lines += ["", "Told"]
-    lines += [
-        f"  {_when(each.created_at, zone)}  {each.receiver} through {each.channel}: {each.event}, "
-        f"{each.state}" + (f" ({each.error})" if each.error else "")
-        for each in sent
-    ] or ["  nobody"]
-    sink.write("\n".join(lines) + "\n")
+    if dossier is None:
+        return False
+    sink.write(FORMATS[form](dossier))
     return True
 
 
-def change(  # noqa: PLR0917 - the words of the command
-    store: Store, settings: Config, number: int, who: str, note: str, what: str, now: datetime
-) -> str:
-    """Acknowledge or resolve an incident; says what was done.
+# -- taking it -------------------------------------------------------------------------------------
+
+
+def acknowledge(store: Store, settings: Config, number: int, by: By, note: str) -> str:
+    """Take an incident; those who were told of it may know that they need not.
 
     Raises:
-        LookupError: there is no such incident, or it is past that state.
+        RefusedError: there is none of that number, or it is not open.
     """
     with store.write() as unit:
-        incident = unit.incidents.get(number)
-        if incident is None:
-            raise LookupError(f"there is no incident {number}")
-        if what == "acknowledge":
-            if not unit.incidents.acknowledge(number, who, now, note):
-                taken = (
-                    f" (taken by {incident.acknowledged_by})" if incident.acknowledged_by else ""
-                )
-                raise LookupError(f"incident {number} is {incident.state.value} already{taken}")
-            return f"incident {number} is yours, {who}"
-        if not unit.incidents.resolve(number, who, now, note):
-            raise LookupError(f"incident {number} is {incident.state.value} already")
+        incident = _incident(unit, number)
+        if not unit.incidents.acknowledge(number, by.who, by.now, note):
+            taken = f" (taken by {incident.acknowledged_by})" if incident.acknowledged_by else ""
+            raise RefusedError(f"incident {number} is {incident.state.value} already{taken}")
         unit.flush()
-        resolved = unit.incidents.get(number) or incident
-        _announcer(settings, unit.fact("installation") or "").tell(
-            unit, resolved, Event.RESOLVED, now
-        )
+        announcer = _announcer(settings, unit.fact("installation") or "")
+        announcer.taken(unit, _incident(unit, number), by.now)
+    return f"incident {number} is yours, {by.who}"
+
+
+def release(store: Store, number: int, by: By, note: str) -> str:
+    """Give an incident back. Raises RefusedError."""
+    with store.write() as unit:
+        unit.incidents.release(number, by.who, by.now, note)
+    return f"incident {number} is open again; the next in line will be told"
+
+
+def assign(store: Store, number: int, whom: str, by: By, note: str) -> str:
+    """Give an incident to somebody. Raises RefusedError."""
+    with store.write() as unit:
+        unit.incidents.assign(number, whom, by.who, by.now, note)
+        open_still = _incident(unit, number).state is IncidentState.OPEN
+    rest = "; it stays open until somebody takes it" if open_still else ""
+    return f"incident {number} is assigned to {whom}{rest}"
+
+
+# -- seeing it through -----------------------------------------------------------------------------
+
+
+def add_note(store: Store, number: int, text: str, by: By, step: str = "") -> str:
+    """Write a note into the history, about a step of a playbook where one is named.
+
+    Raises:
+        RefusedError: there is no such incident or step.
+    """
+    with store.write() as unit:
+        about = _step(unit, number, step) if step else ""
+        unit.incidents.record(number, Happened.NOTED, by.who, by.now, text, about=about)
+    return f"noted in incident {number}"
+
+
+def tick(store: Store, number: int, step: str, by: By, note: str, *, undo: bool) -> str:
+    """Tick a step of a playbook off, or take a tick back.
+
+    Raises:
+        RefusedError: there is no such incident or step, it stands so already, or a step that
+            concerns a colleague comes without a reason.
+    """
+    with store.write() as unit:
+        about = _step(unit, number, step)
+        done = ticks(unit.incidents.entries(number)).get(about)
+        if undo and done is None:
+            raise RefusedError(f"{about} of incident {number} is not ticked off")
+        if not undo and done is not None:
+            raise RefusedError(f"{about} of incident {number} was ticked off by {done.who} already")
+        if is_confidential(key(about)) and not note.strip():
+            raise RefusedError(f"{about} is documented with its reason: add --note")
+        what = Happened.UNTICKED if undo else Happened.TICKED
+        unit.incidents.record(number, what, by.who, by.now, note, about=about)
+    return f"{about} of incident {number} is {'open again' if undo else 'done'}"
+
+
+def attach(store: Store, number: int, name: str, by: By, note: str) -> str:
+    """Attach a playbook besides the one that an incident has by its kind. Raises RefusedError."""
+    if name not in names():
+        raise RefusedError(f'there is no playbook "{name}"; there are {", ".join(names())}')
+    with store.write() as unit:
+        incident = _incident(unit, number)
+        if name in attached(incident.kind, unit.incidents.entries(number)):
+            raise RefusedError(f"incident {number} has the playbook {name} already")
+        unit.incidents.record(number, Happened.PLAYBOOK, by.who, by.now, note, about=name)
+    return f"incident {number} has the playbook {name} now: {playbook(name, 'en').title}"
+
+
+def milestone(store: Store, number: int, what: Happened, by: By, note: str) -> str:
+    """Record that the first statement or the answer went out. Raises RefusedError."""
+    with store.write() as unit:
+        unit.incidents.record(number, what, by.who, by.now, note)
+    return f"{_MILESTONES[what]} of incident {number} is recorded"
+
+
+def resolve(store: Store, settings: Config, number: int, by: By, note: str) -> str:
+    """End an incident; those who were told of it hear that it is over. Raises RefusedError."""
+    with store.write() as unit:
+        incident = _incident(unit, number)
+        if not unit.incidents.resolve(number, by.who, by.now, note):
+            raise RefusedError(f"incident {number} is {incident.state.value} already")
+        _tell(unit, settings, number, Event.RESOLVED, by.now)
     return f"incident {number} is resolved; those who were told of it will hear"
 
 
+def reopen(store: Store, settings: Config, number: int, by: By, note: str) -> str:
+    """It was not over after all; those who are told of such an incident hear it. Raises RefusedError."""
+    with store.write() as unit:
+        unit.incidents.reopen(number, by.who, by.now, note)
+        _tell(unit, settings, number, Event.OPENED, by.now)
+    return f"incident {number} is open again"
+
+
+def review(store: Store, number: int, evaluation: Evaluation, by: By) -> str:
+    """Close an incident with what was learnt.
+
+    Raises:
+        RefusedError: it is not resolved, or the evaluation does not say both what worked and what
+            did not.
+    """
+    if not evaluation.worked.strip() or not evaluation.did_not.strip():
+        raise RefusedError("an incident is closed with what worked and what did not")
+    with store.write() as unit:
+        unit.incidents.review(number, by.who, by.now, evaluation.text())
+    return f"incident {number} is reviewed"
+
+
+def merge(
+    store: Store, settings: Config, number: int, others: Sequence[int], by: By, *, note: str = ""
+) -> str:
+    """Let other incidents become part of one. All of them or none. Raises RefusedError."""
+    with store.write() as unit:
+        graver = False
+        for other in others:
+            graver = unit.incidents.merge(number, other, by.who, by.now, note)[1] or graver
+        if graver:
+            _tell(unit, settings, number, Event.WORSENED, by.now)
+    said = " and ".join(str(other) for other in others)
+    return f"incident {said} {'is' if len(others) == 1 else 'are'} part of incident {number} now"
+
+
+# -- accounting for it -----------------------------------------------------------------------------
+
+
+def verify(store: Store, sink: TextIO, noted: Sequence[str]) -> list[str]:
+    """Go through the whole history and all evidence; gives what does not fit, empty when all does.
+
+    Args:
+        store: of the history.
+        sink: gets one line for each chain that fits, with the head to note down.
+        noted: heads that were noted earlier, as ``history 12:9f86…`` without the first word.
+
+    Raises:
+        ValueError: what was noted is not a head.
+    """
+    heads = [Head.read(text.removeprefix("history").removeprefix("evidence")) for text in noted]
+    found = []
+    with store.read() as unit:
+        verified = {
+            "history": unit.incidents.chain.verify(),
+            "evidence": unit.incidents.evidence.verify(),
+        }
+        for name, result in verified.items():
+            if result.flaw is not None:
+                where = f" (incident {result.flaw.incident_id})" if result.flaw.incident_id else ""
+                found.append(f"{name}: {result.flaw.why}{where}")
+            else:
+                sink.write(f"{name} {result.head}\n")
+        for head in heads:
+            chains = (unit.incidents.chain, unit.incidents.evidence)
+            if not any(chain.verify(head).passed for chain in chains):
+                found.append(
+                    f"the head {head} that was noted earlier is part of neither chain: "
+                    "what stood there was written anew"
+                )
+    return found
+
+
+def _incident(unit: Unit, number: int) -> Incident:
+    incident = unit.incidents.get(number)
+    if incident is None:
+        raise RefusedError(f"there is no incident {number}")
+    return incident
+
+
+def _step(unit: Unit, number: int, wanted: str) -> str:
+    """The id of a step of an incident's playbooks. Raises RefusedError."""
+    incident = _incident(unit, number)
+    try:
+        return find_step(wanted, attached(incident.kind, unit.incidents.entries(number)))
+    except KeyError as error:
+        raise RefusedError(str(error.args[0])) from None
+
+
+def _tell(unit: Unit, settings: Config, number: int, event: Event, now: datetime) -> None:
+    """Put into the outbox what must be said of it, in the same transaction."""
+    unit.flush()
+    installation = unit.fact("installation") or ""
+    _announcer(settings, installation).tell(unit, _incident(unit, number), event, now)
+
+
 def _announcer(settings: Config, installation: str) -> Announcer:
-    rulebook = Rulebook(
-        routes=settings.routes,
-        receivers=settings.receivers,
-        language=settings.language,
-        timezone=settings.timezone,
-        handles={item.name: build_brand(item).handles for item in settings.brands},
-    )
+    handles = {item.name: build_brand(item).handles for item in settings.brands}
+    rulebook = rulebook_of(settings, handles)
     return Announcer(rulebook, installation=installation, metrics=Metrics(CollectorRegistry()))
 
 
-def _as_json(incident: Incident) -> dict[str, object]:
+def _as_json(incident: Incident, merged_into: int | None) -> dict[str, object]:
     return {
         "id": incident.id,
         "brand": incident.brand,
@@ -152,6 +339,7 @@ def _as_json(incident: Incident) -> dict[str, object]:
         "state": incident.state.value,
         "opened_at": incident.opened_at.isoformat(),
         "acknowledged_by": incident.acknowledged_by,
+        "merged_into": merged_into,
     }
 
 
