@@ -33,6 +33,7 @@ from monitor.commands.frame import moment as _moment
 from monitor.commands.frame import open_store as _open_store
 from monitor.commands.frame import say as _say
 from monitor.commands.frame import time_of as _time_of
+from monitor.commands.handling import incidents_app, routes_app, silence_app
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -54,10 +55,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-incidents_app = typer.Typer(
-    help="See what is going on and take it.", no_args_is_help=True, rich_markup_mode=None
-)
 app.add_typer(incidents_app, name="incidents")
+app.add_typer(silence_app, name="silence")
+app.add_typer(routes_app, name="routes")
 fingerprint_app = typer.Typer(
     help="Register what must not become public, as keyed fingerprints only.",
     no_args_is_help=True,
@@ -1054,86 +1054,6 @@ def _points(settings: Config | None) -> dict[str, LeakThresholds]:
 
     model = EmbeddedModel(settings.classifiers.model if settings else None)
     return {name: point.thresholds for name, point in model.operating_points.items()}
-
-
-# -- incidents -------------------------------------------------------------------------------------
-
-
-@incidents_app.command("list")
-def incidents_list(
-    config: ConfigOption = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most this many, newest first.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON Lines.")] = False,
-) -> None:
-    """List incidents, newest first."""
-    from monitor.commands import incidents  # noqa: PLC0415
-
-    with _explained():
-        settings = _load(config)[1]
-        store = _open_store(settings, migrate=False)
-        incidents.show_list(store, sys.stdout, settings.timezone, limit=limit, as_json=as_json)
-        store.close()
-
-
-@incidents_app.command("show")
-def incidents_show(
-    incident: Annotated[int, typer.Argument(help="Number of the incident.")],
-    config: ConfigOption = None,
-) -> None:
-    """Show an incident: its signals, its history, who was told. Post texts are masked."""
-    from monitor.commands import incidents  # noqa: PLC0415
-
-    with _explained():
-        settings = _load(config)[1]
-        store = _open_store(settings, migrate=False)
-        found = incidents.show_one(
-            store, sys.stdout, settings.timezone, incident, language=settings.language
-        )
-        store.close()
-    if not found:
-        _fail(f"there is no incident {incident}", EXIT_FAILURES)
-
-
-@incidents_app.command("ack")
-def incidents_ack(
-    incident: Annotated[int, typer.Argument(help="Number of the incident.")],
-    who: Annotated[
-        str, typer.Option("--by", help="Who takes it.", show_default="the user", envvar="USER")
-    ] = "somebody",
-    note: Annotated[str, typer.Option(help="A word for the history.")] = "",
-    config: ConfigOption = None,
-) -> None:
-    """Take an incident: nobody is paged for it any more unless it worsens."""
-    _change(config, incident, who, note, "acknowledge")
-
-
-@incidents_app.command("resolve")
-def incidents_resolve(
-    incident: Annotated[int, typer.Argument(help="Number of the incident.")],
-    who: Annotated[
-        str, typer.Option("--by", help="Who ends it.", show_default="the user", envvar="USER")
-    ] = "somebody",
-    note: Annotated[str, typer.Option(help="A word for the history.")] = "",
-    config: ConfigOption = None,
-) -> None:
-    """End an incident; those who were told of it hear that it is over."""
-    _change(config, incident, who, note, "resolve")
-
-
-def _change(config: Path | None, incident: int, who: str, note: str, what: str) -> None:
-    from monitor.app import utc_now  # noqa: PLC0415
-    from monitor.commands import incidents  # noqa: PLC0415
-
-    with _explained():
-        settings = _load(config)[1]
-        store = _open_store(settings, migrate=False)
-        try:
-            message = incidents.change(store, settings, incident, who, note, what, utc_now())
-        except LookupError as error:
-            _fail(str(error), EXIT_FAILURES)
-        finally:
-            store.close()
-    _say(message)
 
 
 # -- register of secrets ---------------------------------------------------------------------------
