@@ -58,7 +58,7 @@ class _Profile:
 _PROFILES = {
     Sensitivity.CALM: _Profile(false_alarms=0.1, least=8, excess=6, factor=2.5, memory=14 * _DAY),
     Sensitivity.BALANCED: _Profile(
-        false_alarms=1.5, least=5, excess=4, factor=2.0, memory=7 * _DAY
+        false_alarms=1.0, least=5, excess=4, factor=2.0, memory=7 * _DAY
     ),
     Sensitivity.ALERT: _Profile(false_alarms=5.0, least=4, excess=3, factor=1.5, memory=3.5 * _DAY),
 }
@@ -91,6 +91,8 @@ _HOLD = 6 * 3600
 """A spike is over when nothing stood out for this long."""
 _MEMORABLE = -1.0
 """What chance shows at most ten times a month is remembered as a burst of this brand."""
+_ALONE = 0.5
+"""A window that is a single bucket has no parts to be checked by: it has to be three times as rare."""
 _LOOKED_OFTEN = 3.0
 """``log10`` of looks a month: of what is looked at a thousand times, a deviation says nothing."""
 _RIPENING = _DAY // 2
@@ -372,7 +374,9 @@ class SpikeDetector:
         window: _Window, looked: float, total: float, mean: float, dispersion: float
     ) -> float:
         odds = surprise(total, mean, dispersion)
-        if odds - looked >= _MEMORABLE and window.divides:
+        if not window.divides:
+            odds -= _ALONE
+        elif odds - looked >= _MEMORABLE:
             rest, rest_mean = window.without_largest()
             odds = min(odds, 2 * surprise(rest, rest_mean, dispersion) if rest_mean > 0 else 0.0)
         return odds - looked if odds > 0 else -math.inf

@@ -414,7 +414,7 @@ def nab(options: argparse.Namespace) -> None:
         leave_one_out(series)
 
 
-GRID = list(itertools.product((3.5, 7.0, 14.0, 28.0), (0.5, 1.5)))
+GRID = list(itertools.product((3.5, 7.0, 14.0, 28.0), (0.5, 1.0, 1.5)))
 """Half-lives of bursts in days, and chance alarms a month, that are tried."""
 
 
