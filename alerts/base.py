@@ -234,6 +234,10 @@ class Message:
     """The last two days of a spike; drawn by channels that can show a picture."""
     drill: bool = False
     """An exercise: its title and summary say so."""
+    reason: Reason | None = None
+    """Why it is told."""
+    incidents: tuple[int, ...] = ()
+    """Of a message about several incidents: the numbers of all of them."""
     bulletin: bool = False
     """About no incident: title and summary are all there is. ``incident_id`` is 0, ``kind``,
     ``severity`` and ``event`` say nothing."""

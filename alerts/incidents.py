@@ -125,10 +125,16 @@ def subject_of(signal: Signal) -> str:
 
 def quiet(incident: Incident, now: datetime) -> bool:
     """Whether an incident may end by itself: nothing has been heard of it for long enough."""
+    at = quiet_at(incident)
+    return at is not None and at <= now
+
+
+def quiet_at(incident: Incident) -> datetime | None:
+    """When an incident ends by itself unless something is heard of it; None: a person ends it."""
     wait = QUIET_AFTER.get(incident.kind)
     if wait is None or incident.state not in _UNFINISHED:
-        return False
-    return now - max(incident.opened_at, incident.last_signal_at) >= wait
+        return None
+    return max(incident.opened_at, incident.last_signal_at) + wait
 
 
 def gravest(signals: Sequence[Signal]) -> Signal:

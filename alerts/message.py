@@ -83,6 +83,23 @@ class Exhibit:
     assessment: Assessment | None
 
 
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """What a message is about besides its incident: who took it, which clock calls."""
+
+    who: str = ""
+    """Who has taken the incident."""
+    clock: str = ""
+    """Name of the clock that calls."""
+    due_at: datetime | None = None
+    """When it is due."""
+    missing: tuple[str, ...] = ()
+    """What it still waits for: words of ``alerts.clocks.Milestone``."""
+
+
+NO_OCCASION = Occasion()
+
+
 def compose(
     incident: Incident,
     event: Event,
@@ -95,6 +112,7 @@ def compose(
     timezone: str,
     keep_handles: Collection[str] = (),
     link: str | None = None,
+    occasion: Occasion = NO_OCCASION,
 ) -> Message:
     """Put into words what happened to an incident.
 
@@ -110,11 +128,14 @@ def compose(
         timezone: IANA name, for all times in the words.
         keep_handles: handles that need no masking: the brand's own accounts.
         link: where to see and take the incident.
+        occasion: who took it, which clock calls.
 
     Raises:
         ValueError: an unknown language or time zone.
     """
-    scene = _Scene(incident, event, reason, tuple(signals), total_mentions, language, timezone)
+    scene = _Scene(
+        incident, event, reason, tuple(signals), total_mentions, language, timezone, occasion
+    )
     samples = () if event is Event.RESOLVED else _samples(scene, exhibits, keep_handles)
     return Message(
         incident_id=incident.id,
@@ -192,9 +213,10 @@ def marker(message: Message) -> str:
     language = words(message.language)
     if message.bulletin:
         return language.text("daily.mark")
-    text = language.text(
-        f"marker.{message.event.value}", severity=severity_word(message.severity, message.language)
-    )
+    key = f"marked.{message.reason.value}" if message.reason else ""
+    if message.event is Event.RESOLVED or not language.has(key):
+        key = f"marker.{message.event.value}"
+    text = language.text(key, severity=severity_word(message.severity, message.language))
     return text[:1].upper() + text[1:]
 
 
@@ -253,6 +275,7 @@ class _Scene:
     total: int
     language: str
     timezone: str
+    occasion: Occasion = NO_OCCASION
 
     @property
     def words(self) -> Words:
@@ -294,7 +317,7 @@ class _Scene:
 
     def summary(self) -> str:
         key = f"summary.{self.incident.kind.value}.{self.event.value}"
-        sentences = [self.words.text(key, **self._values())]
+        sentences = [*self._occasion(), self.words.text(key, **self._values())]
         if self.event is Event.RESOLVED:
             if self.total:
                 sentences.append(self.words.count("sentence.total_in_the_end", self.total))
@@ -303,6 +326,23 @@ class _Scene:
         elif self.total > 1:
             sentences.append(self.words.count("sentence.total", self.total))
         return one_line(" ".join(sentences), _VALUE_LIMIT)
+
+    def _occasion(self) -> Iterator[str]:
+        """What comes first when it is not the posts that have news."""
+        key = f"occasion.{self.reason.value}"
+        about = self.occasion
+        if about.who == "" and self.words.has(f"{key}_by_somebody"):
+            key = f"{key}_by_somebody"
+        if self.event is Event.RESOLVED or not self.words.has(key):
+            return
+        if about.due_at is None and self.reason in (Reason.REMINDER, Reason.BREACHED):
+            return
+        yield self.words.text(
+            key,
+            who=one_line(about.who, 60),
+            due=self.words.moment(about.due_at or self.incident.opened_at, self.zone),
+            missing=", ".join(self.words.text(f"milestone.{each}") for each in about.missing),
+        )
 
     def why(self) -> Iterator[tuple[str, str]]:
         """Label and value of each reason, most telling first."""
@@ -316,6 +356,8 @@ class _Scene:
     def actions(self) -> tuple[str, ...]:
         """What to do now, in order: the playbook of the policy."""
         kind = self.incident.kind
+        if self.reason is Reason.TAKEN:
+            return ()  # somebody is at it; to do nothing is what it asks for
         values = {"deadline": self._deadline()}
         if self.event is Event.RESOLVED:
             ending = f"actions.resolved_{kind.value}"

@@ -1,22 +1,23 @@
-"""From signals to the outbox, inside one transaction: join an incident, route, put into words."""
+"""From signals to incidents, and to those who are to be told, inside one transaction."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from alerts.base import Event, Incident, Message, Signal
-from alerts.incidents import Joined, correlate
-from alerts.message import Exhibit, compose, to_json
-from alerts.routes import Decision, ReceiverOptions, RouteOptions, plan
+from alerts.base import Event, Incident, Reason, Signal
+from alerts.clocks import begin, clocks_for
+from alerts.escalation import who_may_rest
+from alerts.history import standing
+from alerts.incidents import Joined, correlate, subject_of
+from alerts.routes import Decision, plan, rules_of
 from monitor.log import logger
 from monitor.metrics import Metrics
 from monitor.store import Unit
+from monitor.telling import Round, Rulebook, Teller, rulebook_of
 
-EXHIBITS = 60
-"""How many of an incident's latest mentions are looked at to choose the samples of a message."""
+__all__ = ["Announcement", "Announcer", "Rulebook", "incident_from", "rulebook_of"]
 
 _GRAVEST = (Event.RESOLVED, Event.OPENED, Event.WORSENED, Event.CONTINUES)
 
@@ -29,27 +30,25 @@ class Announcement:
     event: Event
     decisions: tuple[Decision, ...]
     title: str
-    """Of the message, in the language of its first receiver; empty when nobody is told."""
+    """Of the first message that left at once; empty when none did."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rulebook:
-    """Who is told, in which words: the part of the configuration that routing needs."""
+@dataclass(slots=True)
+class _Happened:
+    """What a batch of signals did to one incident."""
 
-    routes: Sequence[RouteOptions]
-    receivers: Sequence[ReceiverOptions]
-    language: str
-    timezone: str
-    handles: Mapping[str, frozenset[str]]
-    """Per brand: its own handles, which alerts may show."""
+    incident: Incident
+    event: Event | None
+    mentions: set[int]
 
 
 class Announcer:
-    """Turns signals into incidents and notifications."""
+    """Turns signals into incidents, and what happened to them into news."""
 
     def __init__(self, rulebook: Rulebook, *, installation: str, metrics: Metrics) -> None:
+        self.teller = Teller(rulebook, installation=installation, metrics=metrics)
+        """What the rulebook says; makes rounds."""
         self._rules = rulebook
-        self._installation = installation
         self._metrics = metrics
         self._log = logger("announce")
 
@@ -58,22 +57,36 @@ class Announcer:
 
         Signals found before are passed over. Several signals of one incident give one message.
         """
-        happened: dict[int, tuple[Incident, Event | None]] = {}
+        happened: dict[int, _Happened] = {}
         for signal in signals:
             if unit.incidents.has_signal(signal.key):
                 continue
             incident, event = self._place(unit, signal, now)
-            self._metrics.signals.labels(signal.brand, signal.kind.value).inc()
-            earlier = happened.get(incident.id, (incident, None))[1]
-            happened[incident.id] = (incident, _graver(earlier, event))
-        announcements = []
-        for incident, event in happened.values():
-            if event is not None:
-                announcements.append(self.tell(unit, incident, event, now))
-        return announcements
+            if not incident.drill:
+                self._metrics.signals.labels(signal.brand, signal.kind.value).inc()
+            self._start_clocks(unit, incident, signal, now)
+            known = happened.setdefault(incident.id, _Happened(incident, None, set()))
+            known.incident, known.event = incident, _graver(known.event, event)
+            known.mentions |= set(signal.mention_ids)
+        round_ = self.teller.round(unit, now)
+        told = [
+            (each, self._tell(round_, each.incident, each.event, each.mentions))
+            for each in happened.values()
+            if each.event is not None
+        ]
+        for each, _ in told:
+            # What no silence covers any more says so in the same message.
+            round_.tell_again(each.incident)
+        round_.flush()
+        return [
+            self._announcement(each.incident, each.event, decisions, round_)
+            for each, decisions in told
+            if each.event is not None
+        ]
 
     def _place(self, unit: Unit, signal: Signal, now: datetime) -> tuple[Incident, Event | None]:
-        placed = correlate(signal, unit.incidents.burning(signal.brand), now=now)
+        mates = unit.incidents.mates(signal.brand, subject_of(signal))
+        placed = correlate(signal, mates, now=now)
         if not isinstance(placed, Joined):
             incident = unit.incidents.open(incident_from(signal, placed.subject), now)
             self._metrics.incidents_opened.labels(signal.kind.value).inc()
@@ -85,41 +98,68 @@ class Announcer:
             )
         return incident, placed.event
 
+    def _start_clocks(self, unit: Unit, incident: Incident, signal: Signal, now: datetime) -> None:
+        """Start the promises that this signal makes due and that do not run already."""
+        rules = rules_of(signal)
+        started = clocks_for(self._rules.clocks, rules=rules, severity=incident.severity)
+        if not started:
+            return
+        running = {run.name for run in unit.following.clocks(incident.id)}
+        for options in started:
+            if options.name not in running:
+                clock = begin(options, self.teller.calendar, now)
+                rule = next(each for each in options.rules if each in rules)
+                unit.following.start(incident.id, clock, rule)
+                unit.incidents.look([incident.id], now)
+
     def tell(self, unit: Unit, incident: Incident, event: Event, now: datetime) -> Announcement:
-        """Route one event of an incident, and put a message for each who is told into the outbox."""
-        told = unit.outbox.told(incident.id)
+        """Route one event of an incident: it ended, it was reopened, it became graver."""
+        round_ = self.teller.round(unit, now)
+        decisions = self._tell(round_, incident, event, ())
+        round_.flush()
+        return self._announcement(incident, event, decisions, round_)
+
+    def taken(self, unit: Unit, incident: Incident, now: datetime) -> Announcement:
+        """Somebody took it: whoever was told since it began may know that they need not.
+
+        To be called in the transaction that acknowledges it.
+        """
+        round_ = self.teller.round(unit, now)
+        stands = standing(round_.history(incident.id), now)
+        since = stands.since if stands else incident.opened_at
+        decisions = []
+        for receiver, channel in who_may_rest(unit.outbox.told(incident.id), since):
+            reason = round_.news(incident, Event.CONTINUES, Reason.TAKEN, (receiver, channel))
+            via = self.teller.via(receiver, channel)
+            sent = reason is Reason.TAKEN and via is not None
+            decisions.append(Decision(receiver, via, send=sent, reason=reason))
+        round_.flush()
+        return self._announcement(incident, Event.CONTINUES, decisions, round_)
+
+    def _tell(
+        self, round_: Round, incident: Incident, event: Event, mentions: Iterable[int]
+    ) -> list[Decision]:
         decisions = plan(
             incident,
             event,
             routes=self._rules.routes,
             receivers=self._rules.receivers,
-            told=told,
-            now=now,
+            told=round_.unit.outbox.told(incident.id),
+            now=round_.now,
+            traits=self.teller.traits(round_.unit, incident),
         )
-        languages = {receiver.name: receiver.language for receiver in self._rules.receivers}
-        title = ""
-        messages: dict[str, Mapping[str, object]] = {}
+        about = tuple(mentions)
         for decision in decisions:
-            self._record(unit, incident, event, decision, now)
-            if not decision.send or decision.via is None:
-                continue
-            language = languages.get(decision.receiver) or self._rules.language
-            if language not in messages:
-                text = self._compose(unit, incident, event, decision, language)
-                title = title or text.title
-                messages[language] = to_json(text)
-            # Dead letters count: a message after one must not carry its key.
-            before = unit.outbox.planned(incident.id, decision.receiver, decision.via.use)
-            unit.outbox.add(
-                key=self._key(incident, event, decision.receiver, decision.via.use, before),
-                incident_id=incident.id,
-                event=event,
-                receiver=decision.receiver,
-                channel=decision.via.use,
-                addresses=decision.via.to,
-                message=messages[language],
-                now=now,
-            )
+            to = (decision.receiver, decision.via.use if decision.via else "")
+            if decision.send:
+                round_.news(incident, event, decision.reason, to, mentions=about)
+            else:
+                round_.decide(incident, event, to, send=False, reason=decision.reason.value)
+        return decisions
+
+    def _announcement(
+        self, incident: Incident, event: Event, decisions: Sequence[Decision], round_: Round
+    ) -> Announcement:
         self._log.info(
             "announced",
             incident=incident.id,
@@ -130,56 +170,8 @@ class Announcer:
             told=sum(decision.send for decision in decisions),
             reasons=",".join(sorted({decision.reason.value for decision in decisions})),
         )
+        title = round_.titles.get(incident.id, "")
         return Announcement(incident, event, tuple(decisions), title)
-
-    def _compose(
-        self, unit: Unit, incident: Incident, event: Event, decision: Decision, language: str
-    ) -> Message:
-        pairs, total = unit.incidents.exhibits(incident.id, EXHIBITS)
-        return compose(
-            incident,
-            event,
-            decision.reason,
-            signals=unit.incidents.signals(incident.id),
-            exhibits=[Exhibit(mention, assessment) for mention, assessment in pairs],
-            total_mentions=total,
-            language=language,
-            timezone=self._rules.timezone,
-            keep_handles=self._rules.handles.get(incident.brand, frozenset()),
-        )
-
-    def _record(
-        self, unit: Unit, incident: Incident, event: Event, decision: Decision, now: datetime
-    ) -> None:
-        unit.outbox.decided(
-            incident.id,
-            now,
-            event,
-            receiver=decision.receiver,
-            channel=decision.via.use if decision.via else "",
-            send=decision.send,
-            reason=decision.reason.value,
-        )
-        self._metrics.decisions.labels(
-            "yes" if decision.send else "no", decision.reason.value
-        ).inc()
-
-    def _key(
-        self, incident: Incident, event: Event, receiver: str, channel: str, before: int
-    ) -> str:
-        """The idempotency key: the same for every attempt of one message, never for two messages."""
-        parts = (
-            self._installation,
-            str(incident.id),
-            # A restored backup gives ids anew: the moment keeps an old message from looking like a new one.
-            incident.opened_at.isoformat(),
-            event.value,
-            receiver,
-            channel,
-            str(before),
-        )
-        digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
-        return f"mw-{incident.id}-{event.value}-{digest}"
 
 
 def incident_from(signal: Signal, subject: str) -> Signal:

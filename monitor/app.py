@@ -34,7 +34,7 @@ from connectors.base import Connector, Context, Intake
 from connectors.http import guarded_client
 from connectors.intake import Door, TakesPushes
 from connectors.query import Query
-from monitor.announcing import Announcer, Rulebook
+from monitor.announcing import Announcer, rulebook_of
 from monitor.assessing import AssessStep
 from monitor.config import (
     BrandOptions,
@@ -49,6 +49,7 @@ from monitor.daemon import PERIODS, Daemon, Steps
 from monitor.database import StoreError
 from monitor.delivering import DeliverStep
 from monitor.detecting import DetectStep, Watched
+from monitor.following import FollowStep
 from monitor.inbox import Inbox
 from monitor.intake import IntakeDesk
 from monitor.matching import Brand
@@ -192,6 +193,7 @@ class App:
             brands=list(brands),
             channels=list(channels),
             steps=list(PERIODS),
+            clocks=[clock.name for clock in config.clocks],
         )
         self.metrics.build.info({"version": program_version(), "model": classifier.version})
         second = self._second(config, classifier)
@@ -241,6 +243,7 @@ class App:
                 delivered=self._on_delivered,
             ),
             tend=thinking.tend,
+            follow=thinking.follow,
             close=close,
             routes=self._routes(desk),
         )
@@ -275,6 +278,9 @@ class Thinking:
     assess: AssessStep
     detect: DetectStep
     tend: TendStep
+    follow: FollowStep
+    announcer: Announcer
+    """What people do with incidents is told by it, too."""
 
 
 def build_thinking(
@@ -303,13 +309,7 @@ def build_thinking(
         second: whom to ask about doubtful leaks.
     """
     announcer = Announcer(
-        Rulebook(
-            routes=config.routes,
-            receivers=config.receivers,
-            language=config.language,
-            timezone=config.timezone,
-            handles={name: brand.handles for name, brand in brands.items()},
-        ),
+        rulebook_of(config, {name: brand.handles for name, brand in brands.items()}),
         installation=installation,
         metrics=metrics,
     )
@@ -338,6 +338,8 @@ def build_thinking(
             metrics=metrics,
             now=now,
         ),
+        follow=FollowStep(store=store, announcer=announcer, now=now),
+        announcer=announcer,
     )
 
 

@@ -1,4 +1,4 @@
-"""The loop: five small steps, one main thread that writes, and an orderly end.
+"""The loop: six small steps, one main thread that writes, and an orderly end.
 
 ``tick()`` does one full pass and returns; tests, the demo and ``run --once`` use it under a clock of
 their own. ``run()`` lets APScheduler say when each step is due and pumps the inbox until told to stop.
@@ -21,6 +21,7 @@ from monitor.config import ConfigError
 from monitor.database import StoreError
 from monitor.delivering import DeliverStep
 from monitor.detecting import DetectStep
+from monitor.following import FollowStep
 from monitor.inbox import Inbox
 from monitor.log import logger
 from monitor.metrics import OK, Metrics
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from monitor.site import SiteServer
 
-PERIODS: Mapping[str, float] = {"poll": 1, "assess": 2, "detect": 60, "deliver": 1, "tend": 30}
+PERIODS: Mapping[str, float] = {"poll": 1, "assess": 2, "detect": 60, "deliver": 1, "tend": 30, "follow": 1}
 """Seconds between two turns of a step. Steps with nothing to do cost a query on an index."""
 
 DRAIN_SECONDS = 8.0
@@ -59,13 +60,14 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The five steps of one configuration, and by which ways it is spoken to."""
+    """The six steps of one configuration, and by which ways it is spoken to."""
 
     poll: PollStep
     assess: AssessStep
     detect: DetectStep
     deliver: DeliverStep
     tend: TendStep
+    follow: FollowStep
     close: Callable[[], None]
     """Lets go of connectors and channels."""
     routes: Sequence[BaseRoute] = ()
@@ -119,7 +121,7 @@ class Daemon:
     # -- one pass ------------------------------------------------------------------------------
 
     def tick(self) -> Tick:
-        """One full pass: poll what is due, assess all of it, detect, tend, deliver what is due.
+        """One full pass: poll what is due, assess all of it, detect, tend, follow, deliver what is due.
 
         Raises whatever a step raises: a caller that drives the passes itself wants to know.
         """
@@ -138,6 +140,8 @@ class Daemon:
             done.assessed += count
         self._announced += self.steps.detect.run()[1]
         self._announced += self.steps.tend.run()[1]
+        while self._follow():
+            pass
         before = self.steps.deliver.sent
         while self.steps.deliver.run():
             self._pump_while(lambda: self.steps.deliver.in_flight)
@@ -155,6 +159,11 @@ class Daemon:
 
     def _assess(self) -> int:
         count, announcements = self.steps.assess.run()
+        self._announced += announcements
+        return count
+
+    def _follow(self) -> int:
+        count, announcements = self.steps.follow.run()
         self._announced += announcements
         return count
 
@@ -245,7 +254,7 @@ class Daemon:
         if self._next is not None and name in ("poll", "deliver"):
             return False
         self._announced.clear()
-        more = False
+        more = told = False
         match name:
             case "poll":
                 self.steps.poll.run()
@@ -259,7 +268,9 @@ class Daemon:
                 deleted, announcements = self.steps.tend.run()
                 self._announced += announcements
                 more = deleted > 0
-        if self._announced:
+            case "follow":
+                more = told = self._follow() > 0
+        if self._announced or told:
             self._inbox.post_once("deliver", partial(self._turn, "deliver"))
         return more
 

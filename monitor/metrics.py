@@ -11,12 +11,16 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from alerts.base import DeliveryFault, Reason, SignalKind
+from alerts.clocks import ClockState, Milestone
 from classifiers.base import LeakBand, SentimentLabel
 from classifiers.second_opinion import Unanswered
 from connectors.base import Darkness, SourceFault
 
 _LATENCY = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 10800, 86400)
 _WORK = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+_PROMISES = (60, 300, 600, 900, 1800, 2880, 3600, 7200, 14400, 28800, 86400, 172800, 432000)
+"""Seconds; 30 and 48 minutes are when a crisis clock reminds."""
 
 OK = "ok"
 ERROR = "error"
@@ -83,6 +87,12 @@ class Metrics:
         self.pushes_waiting = Gauge(
             "merkwacht_pushes_waiting",
             "Pushes to a source that its next poll will read.",
+            ["source"],
+            registry=registry,
+        )
+        self.mentions_doubled = Counter(
+            "merkwacht_mentions_doubled_total",
+            "Articles that another source had brought already, by the source that came second.",
             ["source"],
             registry=registry,
         )
@@ -174,6 +184,31 @@ class Metrics:
             ["sent", "reason"],
             registry=registry,
         )
+        self.milestone_seconds = Histogram(
+            "merkwacht_clock_milestone_seconds",
+            "From the start of a clock until somebody took the incident, until the first statement, "
+            "the answer, the end.",
+            ["clock", "milestone"],
+            buckets=_PROMISES,
+            registry=registry,
+        )
+        self.clock_outcomes = Counter(
+            "merkwacht_clock_outcomes",
+            "Clocks that have stopped, by how.",
+            ["clock", "outcome"],
+            registry=registry,
+        )
+        self.clocks = Gauge(
+            "merkwacht_clocks",
+            "Clocks of incidents that are not over, by how they stand.",
+            ["clock", "state"],
+            registry=registry,
+        )
+        self.news_waiting = Gauge(
+            "merkwacht_news_waiting",
+            "News that waits for its like or for the end of quiet hours.",
+            registry=registry,
+        )
         self.deliveries = Counter(
             "merkwacht_deliveries",
             "Attempts to deliver a notification by outcome.",
@@ -217,6 +252,12 @@ class Metrics:
             ["way", "action", "outcome"],
             registry=registry,
         )
+        self.slack_connected = Gauge(
+            "merkwacht_slack_socket_connected",
+            "1 while buttons in Slack are heard, through Socket Mode.",
+            ["channel"],
+            registry=registry,
+        )
         self.web_requests = Counter(
             "merkwacht_web_requests",
             "Requests at the public address by route and class of status.",
@@ -253,6 +294,7 @@ class Metrics:
         brands: Iterable[str],
         channels: Iterable[str],
         steps: Iterable[str],
+        clocks: Iterable[str] = (),
     ) -> None:
         """Set every label combination to zero, so that rates work from the first event on."""
         for source in sources:
@@ -271,12 +313,22 @@ class Metrics:
                 self.daily_lines.labels(channel, outcome)
         for outcome in (OK, "withheld", *(fault.value for fault in DeliveryFault)):
             self.heartbeats.labels(outcome)
+        for clock in clocks:
+            self._expect_clock(clock)
         for step in steps:
             self.step_failures.labels(step)
         for why in (*Unanswered, ERROR):
             self.opinion_failures.labels(why)
         for outcome in (OK, "refused"):
             self.reloads.labels(outcome)
+
+    def _expect_clock(self, clock: str) -> None:
+        for state in ClockState:
+            self.clocks.labels(clock, state.value)
+            if state is not ClockState.RUNNING:
+                self.clock_outcomes.labels(clock, state.value)
+        for milestone in Milestone:
+            self.milestone_seconds.labels(clock, milestone.value)
 
     def _expect_source(self, source: str) -> None:
         for outcome in (OK, *(fault.value for fault in SourceFault)):
@@ -285,6 +337,7 @@ class Metrics:
         self.rejects.labels(source)
         self.last_success.labels(source)
         self.source_failures.labels(source)
+        self.mentions_doubled.labels(source)
         self.darken(source, None)
 
     def darken(self, source: str, why: Darkness | None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from alerts.base import Event, Incident, IncidentState, Severity, Signal, SignalKind
-from alerts.incidents import quiet
+from alerts.clocks import ClockState
 from monitor.announcing import Announcement, Announcer
 from monitor.log import logger
 from monitor.metrics import Metrics
@@ -25,7 +25,7 @@ HELD = tuple(state.value for state in (IncidentState.OPEN, IncidentState.ACKNOWL
 
 
 class TendStep:
-    """Ends what went quiet, notices sources that fell silent, deletes what is too old."""
+    """Notices sources that fell silent or speak again, deletes what is too old."""
 
     def __init__(
         self,
@@ -49,6 +49,8 @@ class TendStep:
         self._looked_at: datetime | None = None
         self._waited: set[str] = set()
         """Brands that had something to review: their figure goes back to 0."""
+        self._clocks: set[tuple[str, ClockState]] = set()
+        """Clocks that were seen, with how they stood: their figures go back to 0."""
         self._log = logger("tend")
 
     def run(self) -> tuple[int, list[Announcement]]:
@@ -57,8 +59,9 @@ class TendStep:
         with self._store.write() as unit:
             self._look_for_silence(unit, now)
             announcements = self._announcer.announce(unit, self._silent(unit, now), now)
-            for incident in unit.incidents.burning():
-                if why := self._over(unit, incident, now):
+            # Sources belong to no brand. What else ends by itself, the step `follow` ends.
+            for incident in unit.incidents.burning(""):
+                if why := self._over(unit, incident):
                     unit.incidents.resolve(incident.id, "merkwacht", now, why)
                     announcements.append(self._announcer.tell(unit, incident, Event.RESOLVED, now))
         with self._store.write() as unit:
@@ -108,17 +111,17 @@ class TendStep:
             if (silence := self._watch.look(unit, source, now)) is not None
         }
 
-    def _over(self, unit: Unit, incident: Incident, now: datetime) -> str:
-        """Why an incident ends by itself; empty when it does not."""
-        if incident.kind is SignalKind.SILENT_SOURCE:
-            if incident.subject not in self._sources:
-                return "the source is not in the configuration any more"
-            if incident.subject in self._fallen:
-                return ""
-            if _dark_since(unit.sources.state(incident.subject)) is None:
-                return "the source answers again"
+    def _over(self, unit: Unit, incident: Incident) -> str:
+        """Why the incident of a silent source is over; empty while it is not."""
+        if incident.kind is not SignalKind.SILENT_SOURCE:
             return ""
-        return "went quiet" if quiet(incident, now) else ""
+        if incident.subject not in self._sources:
+            return "the source is not in the configuration any more"
+        if incident.subject in self._fallen:
+            return ""
+        if _dark_since(unit.sources.state(incident.subject)) is None:
+            return "the source answers again"
+        return ""
 
     def _measure(self, now: datetime) -> None:
         with self._store.read() as unit:
@@ -127,6 +130,8 @@ class TendStep:
             burning = unit.incidents.open_by_kind()
             queue = unit.mentions.queue_length()
             unjudged = unit.feedback.count_waiting()
+            clocks = unit.following.unfinished()
+            news = unit.news.count()
         self._metrics.outbox.set(waiting)
         self._metrics.outbox_oldest.set(
             0 if oldest is None else max((now - oldest).total_seconds(), 0)
@@ -138,6 +143,10 @@ class TendStep:
             self._metrics.review_waiting.labels(brand).set(unjudged.get(brand, 0))
         for kind, count in burning.items():
             self._metrics.incidents_burning.labels(kind.value).set(count)
+        self._metrics.news_waiting.set(news)
+        self._clocks |= clocks.keys()
+        for name, state in self._clocks:
+            self._metrics.clocks.labels(name, state.value).set(clocks.get((name, state), 0))
         size = self._store.path.stat().st_size if self._store.path.exists() else 0
         self._metrics.database_bytes.set(size)
 

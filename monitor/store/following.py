@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from monitor.tables import (
     UNFINISHED,
     ClockRow,
     DecisionRow,
+    IncidentMentionRow,
     IncidentRow,
 )
 
@@ -132,6 +133,14 @@ class Following:
             .group_by(DecisionRow.receiver, DecisionRow.channel)
         )
         return [Muted(receiver, channel, at) for receiver, channel, at in self._session.exec(query)]
+
+    def among(self, incident_id: int, mentions: Collection[int]) -> frozenset[int]:
+        """Which of these mentions belong to an incident."""
+        query = select(IncidentMentionRow.mention_id).where(
+            IncidentMentionRow.incident_id == incident_id,
+            col(IncidentMentionRow.mention_id).in_(mentions),
+        )
+        return frozenset(self._session.exec(query))
 
     def only_part_of_crisis(self, incident_id: int) -> bool:
         """Whether the latest news of an incident went to nobody, since a crisis consists of it."""

@@ -142,6 +142,15 @@ class Waiting:
         )
         return [tuple(json.loads(key)) for key in self._session.exec(query)]
 
+    def with_pages_of(self, incident_id: int) -> list[GroupKey]:
+        """The groups in which a page or a reminder about an incident waits."""
+        query = (
+            select(WaitingRow.group_key)
+            .where(WaitingRow.incident_id == incident_id, WaitingRow.page != "")
+            .distinct()
+        )
+        return [tuple(json.loads(key)) for key in self._session.exec(query)]
+
     def next_at(self) -> datetime | None:
         """When a group is to be asked next."""
         query = select(func.min(NewsGroupRow.next_look_at)).where(text(LOOKED_AFTER))

@@ -1,0 +1,255 @@
+"""The step ``follow``: what is due of incidents that are not over, and of news that waits.
+
+Every incident says when it wants to be looked at next, every group of news when it wants to be asked.
+A look derives all that is due from the history (``docs/decisions/0016-clocks-and-escalation.md``) and
+puts the next moment down in the same transaction: a crash in between repeats nothing, and a restart
+goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from alerts.base import Event, Incident, IncidentState, Reason, SignalKind
+from alerts.clocks import (
+    Call,
+    Clock,
+    ClockOptions,
+    ClockState,
+    begin,
+    plan_clock,
+    read,
+    restart,
+)
+from alerts.escalation import ChainOptions, Page, page_breach, plan_escalation
+from alerts.history import Entry, Happened, standing
+from alerts.incidents import quiet, quiet_at
+from monitor.announcing import Announcement, Announcer
+from monitor.store import Store, Unit
+from monitor.store.following import ClockRun
+from monitor.telling import Round, Teller
+
+BATCH = 100
+"""Incidents looked at, and groups asked, in one transaction: the writer is never held up for long."""
+
+_OVER = (IncidentState.RESOLVED, IncidentState.REVIEWED)
+_ONE_SECOND = timedelta(seconds=1)
+PROGRAM = "merkwacht"
+
+
+class FollowStep:
+    """Looks after incidents until they are over."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        announcer: Announcer,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._announcer = announcer
+        self._teller = announcer.teller
+        self._now = now
+
+    def run(self) -> tuple[int, list[Announcement]]:
+        """One batch of what is due. Returns how many messages and looks it was, what was announced.
+
+        Nothing left to do gives 0.
+        """
+        now = self._now()
+        with self._store.read() as unit:
+            if not self._due(unit, now):
+                return 0, []
+        with self._store.write() as unit:
+            round_ = self._teller.round(unit, now)
+            numbers = unit.following.due(now, BATCH)
+            announcements = []
+            for number in numbers:
+                incident = unit.incidents.get(number)
+                if incident is not None:
+                    announcements += self._look(round_, incident)
+            # What is looked at in one go is gathered in one go.
+            groups = unit.news.due(now, BATCH)
+            round_.flush(groups)
+        return len(numbers) + len(groups), announcements
+
+    def next_at(self) -> datetime | None:
+        """When something is due next."""
+        with self._store.read() as unit:
+            moments = (unit.following.next_at(), unit.news.next_at())
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    @staticmethod
+    def _due(unit: Unit, now: datetime) -> bool:
+        moments = (unit.following.next_at(), unit.news.next_at())
+        return any(moment is not None and moment <= now for moment in moments)
+
+    # -- one incident --------------------------------------------------------------------------
+
+    def _look(self, round_: Round, incident: Incident) -> list[Announcement]:
+        """Everything that is due of one incident, and when to look again."""
+        unit, now = round_.unit, round_.now
+        announcements = []
+        if self._goes_quiet(incident, now):
+            unit.incidents.resolve(incident.id, PROGRAM, now, "went quiet")
+            incident = unit.incidents.get(incident.id) or incident
+            announcements.append(self._announcer.tell(unit, incident, Event.RESOLVED, now))
+        round_.ask_pages(incident)
+        look = _Look(self._teller, round_, incident)
+        if incident.state in _OVER:
+            look.read_clocks()
+            unit.following.rest(incident.id, None)
+            return announcements
+        moments = [round_.tell_again(incident), look.watch_clocks(), look.escalate()]
+        look.repeat()
+        if incident.kind is not SignalKind.SILENT_SOURCE:
+            moments.append(quiet_at(incident))
+        ahead = min((moment for moment in moments if moment is not None), default=None)
+        # Whatever was planned is planned: a moment that has come already asks for another look, later.
+        if ahead is not None and ahead <= now:
+            ahead = now + _ONE_SECOND
+        unit.following.rest(incident.id, ahead)
+        return announcements
+
+    @staticmethod
+    def _goes_quiet(incident: Incident, now: datetime) -> bool:
+        return incident.state not in _OVER and quiet(incident, now)
+
+
+class _Look:
+    """One look at one incident."""
+
+    def __init__(self, teller: Teller, round_: Round, incident: Incident) -> None:
+        self._teller = teller
+        self._metrics = teller.metrics
+        self._round = round_
+        self._unit = round_.unit
+        self._now = round_.now
+        self._incident = incident
+        self._muted_until = round_.muted_until(incident)
+
+    # -- clocks --------------------------------------------------------------------------------
+
+    def read_clocks(self) -> list[tuple[ClockRun, ClockOptions]]:
+        """Keep how each clock of the incident stands, and count what is new about it."""
+        over = self._incident.state in _OVER
+        history = self._round.history(self._incident.id)
+        found = []
+        for run in self._unit.following.clocks(self._incident.id):
+            options = self._teller.clocks.get(run.name)
+            clock = self._teller.clock(run)
+            if options is None or clock is None:
+                continue
+            current, again = run, restart(clock, options, self._teller.calendar, history, self._now)
+            if again.started_at != run.started_at:
+                self._end(run, clock, options, again.started_at)
+                self._unit.following.start(self._incident.id, again, run.rule)
+                current = ClockRun(
+                    self._incident.id, run.name, again.started_at, again.due_at, ClockState.RUNNING
+                )
+            reading = read(again, options, history, self._now)
+            kept = self._unit.following.read(current, reading, ended_at=self._now if over else None)
+            self._count(current, kept)
+            found.append((kept, options))
+        return found
+
+    def _end(
+        self, run: ClockRun, clock: Clock, options: ClockOptions, reopened_at: datetime
+    ) -> None:
+        """The run before the incident was reopened, where nobody looked in between."""
+        if run.ended_at is None:
+            history = self._round.history(self._incident.id)
+            before = [entry for entry in history if entry.at < reopened_at]
+            reading = read(clock, options, before, reopened_at)
+            self._count(run, self._unit.following.read(run, reading, ended_at=reopened_at))
+
+    def _count(self, before: ClockRun, after: ClockRun) -> None:
+        """What a drill does is counted nowhere."""
+        if self._incident.drill:
+            return
+        for milestone in after.done.keys() - before.done.keys():
+            seconds = (after.done[milestone] - after.started_at).total_seconds()
+            self._metrics.milestone_seconds.labels(after.name, milestone.value).observe(seconds)
+        if after.stopped_at is not None and before.stopped_at is None:
+            self._metrics.clock_outcomes.labels(after.name, after.outcome.value).inc()
+
+    def watch_clocks(self) -> datetime | None:
+        """Reminders and breaches that are due. Returns when the next will be."""
+        moments = []
+        for run, options in self.read_clocks():
+            clock = begin(options, self._teller.calendar, run.started_at)
+            history = self._round.history(self._incident.id)
+            planned = plan_clock(clock, options, history, self._now, muted_until=self._muted_until)
+            moments.append(planned.next_at)
+            for call in planned.calls:
+                self._call(call)
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _call(self, call: Call) -> None:
+        """A breach goes one level up the chain; where there is none, to those who were told."""
+        number = self._incident.id
+        chain = self._chain()
+        if call.reason is Reason.BREACHED and chain is not None:
+            page = page_breach(
+                self._round.history(number), chain, self._now, self._teller.around, key=call.key
+            )
+            if page is not None:
+                self._page(page)
+                return
+        self._round.append(number, Entry(self._now, Happened.TOLD, "", call.key, call.reason))
+        told = self._unit.outbox.told(number)
+        for to in dict.fromkeys((each.receiver, each.channel) for each in told):
+            self._round.news(self._incident, Event.CONTINUES, call.reason, to, page=call.key)
+
+    # -- the chain -----------------------------------------------------------------------------
+
+    def _chain(self) -> ChainOptions | None:
+        return self._teller.chain(self._round.leaf(self._incident))
+
+    def escalate(self) -> datetime | None:
+        """Whoever is next since nobody answered. Returns when the chain is to be asked again."""
+        chain = self._chain()
+        if chain is None or self._inhibited():
+            return None
+        planned = plan_escalation(
+            self._round.history(self._incident.id),
+            chain,
+            self._now,
+            self._teller.around,
+            muted_until=self._muted_until,
+        )
+        for page in planned.pages:
+            self._page(page)
+        return planned.next_at
+
+    def _inhibited(self) -> bool:
+        inhibition = self._teller.rules.inhibition
+        return (
+            inhibition.enabled
+            and self._incident.kind in inhibition.kinds
+            and self._unit.following.only_part_of_crisis(self._incident.id)
+        )
+
+    def _page(self, page: Page) -> None:
+        incident = self._incident
+        for entry in page.entries():
+            self._round.append(incident.id, entry)
+        if not page.send:
+            self._round.decide(
+                incident, Event.CONTINUES, ("", ""), send=False, reason=page.reason.value
+            )
+        for name in page.receivers:
+            for via in self._teller.receivers[name].usual:
+                self._round.news(
+                    incident, Event.CONTINUES, page.reason, (name, via.use), page=page.key
+                )
+
+    # -- repeats -------------------------------------------------------------------------------
+
+    def repeat(self) -> None:
+        """An incident that burns anew may have groups that are to repeat it: have them asked."""
+        stands = standing(self._round.history(self._incident.id), self._now)
+        if stands is not None and stands.beginning > 1 and stands.state is IncidentState.OPEN:
+            self._round.ask_groups(self._incident)

@@ -1,0 +1,645 @@
+"""From "this receiver is to be told" to the outbox, within one transaction: muted, kept, gathered, told.
+
+A :class:`Round` is what is decided in one transaction at one moment. News that may leave goes to its
+group; at the end of the round each group is asked whether a message leaves. What does not leave is a
+row and waits. Nothing here remembers anything between two rounds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from alerts.base import Event, Incident, IncidentState, Message, Reason
+from alerts.clocks import Clock, ClockOptions, begin, call_unwanted, restart
+from alerts.escalation import ChainOptions, Surroundings, still_wanted, who_may_rest
+from alerts.grouping import (
+    APART,
+    GroupBy,
+    GroupOptions,
+    GroupPlan,
+    News,
+    group_key,
+    joined,
+    news_of,
+    plan_group,
+)
+from alerts.history import Entry, Happened
+from alerts.holding import Circumstances, Ruling, rule_on
+from alerts.incidents import CRISIS_SUBJECT
+from alerts.message import Exhibit, Occasion, as_drill, compose, to_json
+from alerts.rota import RotaOptions
+from alerts.routes import (
+    Leaf,
+    ReceiverOptions,
+    RouteOptions,
+    Traits,
+    Via,
+    asks_for,
+    matching,
+    rules_of,
+)
+from alerts.several import compose_several
+from alerts.silences import (
+    Crisis,
+    InhibitionOptions,
+    Silence,
+    Target,
+    heard_again,
+    muted_until,
+)
+from alerts.worktime import Calendar, OfficeOptions
+from monitor.config import Config
+from monitor.log import logger
+from monitor.metrics import Metrics
+from monitor.store import Unit
+from monitor.store.following import ClockRun
+from monitor.store.news import Group, GroupKey, Kept
+from monitor.store.outbox import About, Pending
+
+EXHIBITS = 60
+"""How many of an incident's latest mentions are looked at to choose the samples of a message."""
+
+_BURNING = (IncidentState.OPEN, IncidentState.ACKNOWLEDGED)
+_BY_BRAND = (GroupBy.STORY, GroupBy.BRAND, GroupBy.KIND)
+_CHUNK = 500
+_PLACE = 3
+"""Where in a group's key that stands which is gathered by, after receiver, channel and lane."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rulebook:
+    """Who is told, when, in which words: the part of the configuration that alerting needs."""
+
+    routes: Sequence[RouteOptions]
+    receivers: Sequence[ReceiverOptions]
+    language: str
+    timezone: str
+    handles: Mapping[str, frozenset[str]]
+    """Per brand: its own handles, which alerts may show."""
+    office: OfficeOptions = field(default_factory=OfficeOptions)
+    clocks: Sequence[ClockOptions] = ()
+    chains: Sequence[ChainOptions] = ()
+    rotas: Sequence[RotaOptions] = ()
+    inhibition: InhibitionOptions = field(default_factory=InhibitionOptions)
+
+
+def rulebook_of(config: Config, handles: Mapping[str, frozenset[str]]) -> Rulebook:
+    """The rulebook of a configuration; ``handles`` are each brand's own."""
+    return Rulebook(
+        routes=config.routes,
+        receivers=config.receivers,
+        language=config.language,
+        timezone=config.timezone,
+        handles=handles,
+        office=config.office,
+        clocks=config.clocks,
+        chains=config.escalations,
+        rotas=config.rotas,
+        inhibition=config.inhibition,
+    )
+
+
+class Teller:
+    """Knows the rulebook, and what follows from it alone. Makes rounds."""
+
+    def __init__(self, rules: Rulebook, *, installation: str, metrics: Metrics) -> None:
+        self.rules = rules
+        self.installation = installation
+        self.metrics = metrics
+        self.calendar = Calendar(rules.office)
+        self.around = Surroundings(self.calendar, {rota.name: rota for rota in rules.rotas})
+        self.receivers = {receiver.name: receiver for receiver in rules.receivers}
+        self.clocks = {clock.name: clock for clock in rules.clocks}
+        self._chains = {chain.name: chain for chain in rules.chains}
+        self._asked = {
+            trait: asks_for(rules.routes, trait) for trait in ("sources", "languages", "rules")
+        }
+        self.log = logger("tell")
+
+    def round(self, unit: Unit, now: datetime) -> Round:
+        """What is decided in one transaction at one moment."""
+        return Round(self, unit, now)
+
+    def traits(self, unit: Unit, incident: Incident) -> Traits:
+        """What the routes ask of an incident besides what it says itself."""
+        if not any(self._asked.values()):
+            return Traits()
+        signals = unit.incidents.signals(incident.id)
+        languages = (each.facts.get("language") for each in signals)
+        return Traits(
+            sources=unit.incidents.target(incident).sources
+            if self._asked["sources"]
+            else frozenset(),
+            languages=frozenset(each for each in languages if isinstance(each, str)),
+            rules=frozenset(rule for each in signals for rule in rules_of(each)),
+        )
+
+    def chain(self, leaf: Leaf | None) -> ChainOptions | None:
+        """The chain that belongs to a route, if it has one."""
+        name = leaf.route.escalation if leaf else None
+        return self._chains.get(name) if name else None
+
+    def clock(self, run: ClockRun) -> Clock | None:
+        """A kept clock as it runs; None when the configuration has it no more."""
+        options = self.clocks.get(run.name)
+        return None if options is None else begin(options, self.calendar, run.started_at)
+
+    def via(self, receiver: str, channel: str) -> Via | None:
+        """A receiver's way through a channel; None when the configuration has it no more."""
+        found = self.receivers.get(receiver)
+        return next((via for via in found.channels if via.use == channel), None) if found else None
+
+    def unwanted(self, unit: Unit, pending: Pending, now: datetime) -> Reason | None:
+        """Why a notification must not leave any more; None while it is wanted.
+
+        To be asked just before each attempt. Of a message about several incidents every single one
+        must be unwanted.
+        """
+        round_ = self.round(unit, now)
+        told = [(pending.incident_id, pending.page)]
+        told += [(each.incident_id, each.page) for each in unit.outbox.further(pending.id)]
+        found = [
+            round_.unwanted(number, pending.receiver, page, pending.created_at)
+            for number, page in told
+        ]
+        return found[0] if None not in found else None
+
+
+class Round:
+    """What is decided in one transaction at one moment."""
+
+    def __init__(self, teller: Teller, unit: Unit, now: datetime) -> None:
+        self._teller = teller
+        self.unit = unit
+        self.now = now
+        self._fresh: dict[GroupKey, tuple[GroupOptions, list[News]]] = {}
+        self._due: list[GroupKey] = []
+        self._silences: Sequence[Silence] | None = None
+        self._histories: dict[int, list[Entry]] = {}
+        self._leaves: dict[tuple[int, int], Leaf | None] = {}
+        self._messages: dict[tuple[object, ...], Message] = {}
+        self.titles: dict[int, str] = {}
+        """Of each incident that a message told of in this round: the title of the first."""
+        self.sent = 0
+        """Messages put into the outbox."""
+
+    # -- what is known of an incident ----------------------------------------------------------
+
+    def leaf(self, incident: Incident) -> Leaf | None:
+        """The first route that speaks for an incident: its chain, its groups."""
+        key = (incident.id, int(incident.severity))
+        if key not in self._leaves:
+            traits = self._teller.traits(self.unit, incident)
+            found = matching(self._teller.rules.routes, incident, traits)
+            self._leaves[key] = found[0] if found else None
+        return self._leaves[key]
+
+    def history(self, incident_id: int) -> list[Entry]:
+        """What happened to an incident so far, this round included."""
+        if incident_id not in self._histories:
+            self._histories[incident_id] = self.unit.incidents.entries(incident_id)
+        return self._histories[incident_id]
+
+    def append(self, incident_id: int, entry: Entry) -> None:
+        """Something happened to an incident in this round."""
+        self.history(incident_id).append(entry)
+        self.unit.incidents.append(incident_id, entry)
+
+    def muted_until(self, incident: Incident) -> datetime | None:
+        """Until when silences cover an incident; None when none does."""
+        if not self.silences:
+            return None
+        return muted_until(self.silences, self.target(incident), self.now)
+
+    @property
+    def silences(self) -> Sequence[Silence]:
+        """Those that last, also those still to begin."""
+        if self._silences is None:
+            self._silences = self.unit.silences.lasting(self.now)
+        return self._silences
+
+    def target(self, incident: Incident, mentions: Iterable[int] = ()) -> Target:
+        """An incident as silences and crises see it; its posts only where somebody looks at them."""
+        about = frozenset(mentions)
+        if not self._matters(incident):
+            return Target(incident.brand, incident.kind, incident.severity, mentions=about)
+        whole = self.unit.incidents.target(incident)
+        if not whole.stories:
+            # Nobody posted it: a source, a channel.
+            whole = replace(whole, stories=frozenset({incident.subject}))
+        return replace(whole, mentions=about) if about else whole
+
+    def _matters(self, incident: Incident) -> bool:
+        inhibition = self._teller.rules.inhibition
+        seen = any(each.source or each.story for each in self.silences)
+        return seen or (inhibition.enabled and incident.kind in inhibition.kinds)
+
+    def _crises(self, target: Target) -> list[Crisis]:
+        """The crises of a brand, as far as they consist of the mentions that the news is about."""
+        inhibition = self._teller.rules.inhibition
+        if not inhibition.enabled or target.kind not in inhibition.kinds or not target.mentions:
+            return []
+        return [
+            Crisis(
+                crisis.id,
+                crisis.brand,
+                crisis.severity,
+                self.unit.following.among(crisis.id, target.mentions),
+                frozenset(each.receiver for each in self.unit.outbox.told(crisis.id)),
+            )
+            for crisis in self.unit.incidents.mates(target.brand, CRISIS_SUBJECT)
+        ]
+
+    # -- news ----------------------------------------------------------------------------------
+
+    def news(
+        self,
+        incident: Incident,
+        event: Event,
+        reason: Reason,
+        to: tuple[str, str],
+        *,
+        mentions: Iterable[int] = (),
+        page: str = "",
+    ) -> Reason:
+        """Let a receiver be told through a channel, unless something stands in between.
+
+        Returns the reason for what becomes of it; it is kept as a decision as well.
+        """
+        receiver, channel = to
+        news = news_of(
+            incident,
+            event,
+            receiver=receiver,
+            channel=channel,
+            reason=reason,
+            now=self.now,
+            page=page,
+        )
+        target = self.target(incident, mentions)
+        options = self._teller.receivers.get(receiver)
+        quiet = options.quiet if options else None
+        ruled = rule_on(
+            news,
+            target,
+            Circumstances(
+                self._teller.calendar,
+                self.silences,
+                self._crises(target),
+                self._teller.rules.inhibition,
+            ),
+            quiet=quiet,
+            told_at=self._told_at(incident.id, receiver) if quiet else None,
+            now=self.now,
+        )
+        self.decide(
+            incident, event, to, send=ruled.ruling is Ruling.TELL, reason=ruled.reason.value
+        )
+        if ruled.ruling is not Ruling.MUTE:
+            self._gather(incident, ruled.news)
+        return ruled.reason
+
+    def tell_again(self, incident: Incident) -> datetime | None:
+        """Those who missed something because of a silence that is over. Returns when one will be."""
+        missed = self.unit.following.missed(incident.id)
+        if not missed:
+            return None
+        again, end = heard_again(
+            missed,
+            self.unit.outbox.told(incident.id),
+            self.history(incident.id),
+            self.silences,
+            self.target(incident),
+            state=incident.state,
+            now=self.now,
+        )
+        for each in again:
+            to = (each.receiver, each.channel)
+            self.news(incident, Event.CONTINUES, Reason.SILENCE_ENDED, to)
+            self.append(incident.id, each.entry(self.now))
+        return end
+
+    def _told_at(self, incident_id: int, receiver: str) -> datetime | None:
+        told = self.unit.outbox.told(incident_id)
+        return max((each.at for each in told if each.receiver == receiver), default=None)
+
+    def decide(
+        self, incident: Incident, event: Event, to: tuple[str, str], *, send: bool, reason: str
+    ) -> None:
+        """Keep why somebody is, or is not, told."""
+        receiver, channel = to
+        self.unit.outbox.decided(
+            incident.id,
+            self.now,
+            event,
+            receiver=receiver,
+            channel=channel,
+            send=send,
+            reason=reason,
+        )
+        if not incident.drill:
+            self._teller.metrics.decisions.labels("yes" if send else "no", reason).inc()
+
+    def _gather(self, incident: Incident, news: News) -> None:
+        leaf = self.leaf(incident)
+        options = (leaf.route.group if leaf else None) or APART
+        self._fresh.setdefault(group_key(news, options), (options, []))[1].append(news)
+
+    # -- groups --------------------------------------------------------------------------------
+
+    def ask_pages(self, incident: Incident) -> None:
+        """Have the groups asked in which pages about an incident wait: it may have been taken."""
+        self._due += self.unit.news.with_pages_of(incident.id)
+
+    def ask_groups(self, incident: Incident) -> None:
+        """Have the groups asked that repeat what burns, of all who were told of an incident."""
+        leaf = self.leaf(incident)
+        options = (leaf.route.group if leaf else None) or APART
+        if options.repeat_hours is None:
+            return
+        for receiver, channel in who_may_rest(
+            self.unit.outbox.told(incident.id), incident.opened_at
+        ):
+            news = news_of(
+                incident,
+                Event.CONTINUES,
+                receiver=receiver,
+                channel=channel,
+                reason=Reason.REPEATED,
+                now=self.now,
+            )
+            self._fresh.setdefault(group_key(news, options), (options, []))
+
+    def flush(self, due: Iterable[GroupKey] = ()) -> None:
+        """Ask every group with news of this round, and those that are due, whether a message leaves."""
+        fresh, self._fresh = self._fresh, {}
+        asked, self._due = self._due, []
+        for key in dict.fromkeys([*fresh, *asked, *due]):
+            options, news = fresh.get(key, (None, []))
+            self._flush(key, options, news)
+
+    def _flush(self, key: GroupKey, given: GroupOptions | None, fresh: Sequence[News]) -> None:
+        group = self.unit.news.group(key)
+        options = given or (group.options if group else APART)
+        sent_at = group.sent_at if group else None
+        kept = self.unit.news.of(key)
+        wanted = self._wanted(kept, fresh)
+        over = self._over(kept, wanted)
+        planned = self._plan(key, wanted, options, sent_at, over)
+        stays = wanted
+        if planned.leaves:
+            self._send(planned)
+            sent_at, stays = self.now, planned.stays
+            planned = self._plan(key, stays, options, sent_at, over)
+        self._store(key, Group(options, sent_at, planned.next_at), kept, stays)
+
+    def _plan(
+        self,
+        key: GroupKey,
+        waiting: Sequence[News],
+        options: GroupOptions,
+        sent_at: datetime | None,
+        over: frozenset[int],
+    ) -> GroupPlan:
+        repeats = not waiting and options.repeat_hours is not None and sent_at is not None
+        return plan_group(
+            waiting,
+            options,
+            sent_at=sent_at,
+            burning=self._burning(key, options) if repeats else (),
+            over=over,
+            now=self.now,
+        )
+
+    def _wanted(self, kept: Sequence[Kept], fresh: Sequence[News]) -> tuple[News, ...]:
+        """What waits and what is new, without what is not wanted any more."""
+        self._read_histories(kept)
+        waiting: tuple[News, ...] = tuple(each.news for each in kept)
+        for news in fresh:
+            waiting = joined(waiting, news) if news.event is Event.RESOLVED else (*waiting, news)
+        found = []
+        for news in waiting:
+            why = self.unwanted(news.incident_id, news.receiver, news.page, news.since)
+            if why is None:
+                found.append(news)
+            else:
+                self._withhold(news, why)
+        return tuple(found)
+
+    def _read_histories(self, kept: Sequence[Kept]) -> None:
+        """The histories of pages that wait, all at once: a flood of them is few queries."""
+        pages = {each.news.incident_id for each in kept if each.news.page}
+        missing = sorted(pages - self._histories.keys())
+        for start in range(0, len(missing), _CHUNK):
+            some = missing[start : start + _CHUNK]
+            self._histories.update({number: [] for number in some})
+            for line in self.unit.incidents.chain.of(some):
+                if (entry := line.entry()) is not None:
+                    self._histories[line.incident_id].append(entry)
+
+    def _over(self, kept: Sequence[Kept], wanted: Sequence[News]) -> frozenset[int]:
+        ended = {each.news.incident_id for each in kept if each.over}
+        return frozenset(
+            ended | {each.incident_id for each in wanted if each.event is Event.RESOLVED}
+        )
+
+    def unwanted(
+        self, incident_id: int, receiver: str, page: str, since: datetime
+    ) -> Reason | None:
+        """Why a page or a reminder must not leave any more; None while it is wanted.
+
+        Args:
+            incident_id: that it is about.
+            receiver: to be told.
+            page: its key; what is no page is always wanted.
+            since: when it was decided.
+        """
+        if not page:
+            return None
+        history = self.history(incident_id)
+        # Its own reason: that of the message may be the end of quiet hours.
+        reason = next((each.reason for each in history if each.page == page and each.reason), None)
+        entry = Entry(since, Happened.TOLD, receiver, page, reason)
+        why = still_wanted(entry, history, self.now)
+        if why is None and reason is Reason.REMINDER:
+            return self._reminder_unwanted(incident_id, page, history)
+        return why
+
+    def _reminder_unwanted(
+        self, incident_id: int, page: str, history: Sequence[Entry]
+    ) -> Reason | None:
+        for run in self.unit.following.clocks(incident_id):
+            clock, options = self._teller.clock(run), self._teller.clocks.get(run.name)
+            if clock is None or options is None:
+                continue
+            clock = restart(clock, options, self._teller.calendar, history, self.now)
+            if page in {clock.key(share) for share in options.remind_at_percent}:
+                return call_unwanted(clock, options, history, self.now)
+        return None
+
+    def _withhold(self, news: News, why: Reason) -> None:
+        incident = self._incident(news.incident_id)
+        to = (news.receiver, news.channel)
+        self.decide(incident, news.event, to, send=False, reason=why.value)
+
+    def _incident(self, incident_id: int) -> Incident:
+        found = self.unit.incidents.get(incident_id)
+        if found is None:
+            raise LookupError(f"there is no incident {incident_id}")
+        return found
+
+    def _burning(self, key: GroupKey, options: GroupOptions) -> list[News]:
+        """What would be said of the group's incidents that burn: for repeats."""
+        receiver, channel = key[0], key[1]
+        if options.by is GroupBy.INCIDENT:
+            found = [self._incident(int(key[_PLACE]))]
+        else:
+            brand = key[_PLACE] if options.by in _BY_BRAND else None
+            found = self.unit.incidents.burning(brand)
+        said = []
+        for incident in found:
+            news = news_of(
+                incident,
+                Event.CONTINUES,
+                receiver=receiver,
+                channel=channel,
+                reason=Reason.REPEATED,
+                now=self.now,
+            )
+            if incident.state is IncidentState.OPEN and group_key(news, options) == key:
+                told = self.unit.outbox.told(incident.id)
+                if (receiver, channel) in who_may_rest(told, incident.opened_at):
+                    said.append(news)
+        return said
+
+    def _store(
+        self, key: GroupKey, group: Group, kept: Sequence[Kept], stays: Sequence[News]
+    ) -> None:
+        """Keep what stays: rows that were there stay as they are, the rest is dropped or added."""
+        staying = {id(news) for news in stays}
+        self.unit.news.drop([each.id for each in kept if id(each.news) not in staying])
+        known = {id(each.news) for each in kept}
+        new = [news for news in stays if id(news) not in known]
+        plain = not group.options.interval_minutes and group.options.repeat_hours is None
+        if not stays and plain:
+            # Nothing waits, and the last message holds nothing back: there is nothing to remember.
+            self.unit.news.forget(key)
+            return
+        self.unit.news.put(key, group)
+        if new:
+            self.unit.news.keep(key, new)
+
+    # -- words ---------------------------------------------------------------------------------
+
+    def _send(self, planned: GroupPlan) -> None:
+        """Put one message for what leaves into the outbox."""
+        first, reason = planned.leaves[0], planned.reason or planned.leaves[0].reason
+        via = self._teller.via(first.receiver, first.channel)
+        if via is None:
+            for news in planned.leaves:
+                self._withhold(news, Reason.NO_ROUTE)
+            return
+        lead = self._incident(first.incident_id)
+        message = self._message(planned.leaves, reason, self._language(first.receiver))
+        before = self.unit.outbox.planned(lead.id, first.receiver, first.channel)
+        self.unit.outbox.add(
+            key=self._key(lead, first, before),
+            incident_id=lead.id,
+            event=first.event,
+            receiver=first.receiver,
+            channel=first.channel,
+            addresses=via.to,
+            message=to_json(message),
+            now=self.now,
+            reason=reason.value,
+            page=first.page,
+            further=[
+                About(each.incident_id, each.event, each.reason, each.since, each.page)
+                for each in planned.leaves[1:]
+            ],
+            drill=message.drill,
+        )
+        self.sent += 1
+        for news in planned.leaves:
+            self.titles.setdefault(news.incident_id, message.title)
+        self._teller.log.info(
+            "told",
+            incident=lead.id,
+            incidents=len(planned.leaves),
+            receiver=first.receiver,
+            channel=first.channel,
+            happened=first.event.value,
+            reason=reason.value,
+        )
+
+    def _language(self, receiver: str) -> str:
+        return self._teller.receivers[receiver].language or self._teller.rules.language
+
+    def _message(self, leaves: Sequence[News], reason: Reason, language: str) -> Message:
+        what = tuple((each.incident_id, each.event, each.reason, each.page) for each in leaves)
+        key = (what, reason, language)
+        if key not in self._messages:
+            self._messages[key] = self._compose(leaves, reason, language)
+        return self._messages[key]
+
+    def _compose(self, leaves: Sequence[News], reason: Reason, language: str) -> Message:
+        rules, first = self._teller.rules, leaves[0]
+        lead = self._incident(first.incident_id)
+        pairs, total = self.unit.incidents.exhibits(lead.id, EXHIBITS)
+        message = compose(
+            lead,
+            first.event,
+            reason,
+            signals=self.unit.incidents.signals(lead.id),
+            exhibits=[Exhibit(mention, assessment) for mention, assessment in pairs],
+            total_mentions=total,
+            language=language,
+            timezone=rules.timezone,
+            keep_handles=rules.handles.get(lead.brand, frozenset()),
+            occasion=self._occasion(lead, first),
+        )
+        if len(leaves) > 1:
+            incidents = [self._incident(each.incident_id) for each in leaves]
+            events = {each.incident_id: each.event for each in leaves}
+            message = compose_several(message, incidents, events)
+            lead = lead if all(each.drill for each in incidents) else replace(lead, drill=False)
+        return as_drill(message) if lead.drill else message
+
+    def _occasion(self, incident: Incident, news: News) -> Occasion:
+        """Who took it, or which clock calls."""
+        run = self._run_of(news)
+        if run is None:
+            return Occasion(who=incident.acknowledged_by or "")
+        options = self._teller.clocks[run.name]
+        return Occasion(
+            who=incident.acknowledged_by or "",
+            clock=run.name,
+            due_at=run.due_at,
+            missing=tuple(need.value for need in options.needs if need not in run.done),
+        )
+
+    def _run_of(self, news: News) -> ClockRun | None:
+        if not news.page.startswith("clock:"):
+            return None
+        name = news.page.split(":")[1]
+        runs = self.unit.following.clocks(news.incident_id)
+        return next((run for run in runs if run.name == name and name in self._teller.clocks), None)
+
+    def _key(self, lead: Incident, news: News, before: int) -> str:
+        """The idempotency key: the same for every attempt of one message, never for two messages."""
+        parts = (
+            self._teller.installation,
+            str(lead.id),
+            # A restored backup gives ids anew: the moment keeps an old message from looking like a new one.
+            lead.opened_at.isoformat(),
+            news.event.value,
+            news.receiver,
+            news.channel,
+            # Dead letters count: a message after one must not carry its key.
+            str(before),
+        )
+        digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+        return f"mw-{lead.id}-{news.event.value}-{digest}"
