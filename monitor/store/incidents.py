@@ -188,6 +188,17 @@ class Incidents:
         """Keep what mentions say, so that it survives whatever becomes of them; once each."""
         return self.evidence.keep(incident_id, mention_ids, now)
 
+    def forget_evidence(self, before: datetime, now: datetime, *, limit: int) -> dict[int, int]:
+        """Overwrite the evidence of incidents that ended before a moment; how many pieces of each.
+
+        To be called now and then with the moment before which nothing is kept any more.
+        """
+        found = self.evidence.forget(before, now, limit=limit)
+        for incident_id, pieces in found.items():
+            note = f"{pieces} {'piece' if pieces == 1 else 'pieces'} of evidence"
+            self.chain.write(incident_id, now, PROGRAM, Happened.FORGOTTEN, note)
+        return found
+
     def touch(self, incident_id: int, now: datetime) -> None:
         """The incident still burns: its quiet time starts anew."""
         row = self._session.get_one(IncidentRow, incident_id)
