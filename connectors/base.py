@@ -99,6 +99,13 @@ class Page:
     rejects: Sequence[Reject] = ()
     next_poll_after: timedelta | None = None
     """The source's own wish (Retry-After, ttl, a drained quota) for the pause before the next poll."""
+    deleted: Sequence[tuple[str, str]] = ()
+    """Platform and id of posts that the platform says were deleted."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it brings nothing but a cursor."""
+        return not (self.posts or self.rejects or self.deleted)
 
 
 class SourceFault(StrEnum):

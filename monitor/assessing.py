@@ -174,7 +174,8 @@ class AssessStep:
 
     @staticmethod
     def _may_wake(item: Queued, now: datetime) -> bool:
-        return not item.imported and now - item.mention.post.published_at <= STALE_AFTER
+        post = item.mention.post
+        return not item.imported and now - (post.edited_at or post.published_at) <= STALE_AFTER
 
     def _opinions(self, queued: Sequence[Queued]) -> list[Assessment | None]:
         texts = [Text(item.mention.post.text, item.mention.post.language) for item in queued]
@@ -213,5 +214,6 @@ class AssessStep:
             self._metrics.assessed.labels(brand, opinion.sentiment.label.value).inc()
             self._metrics.leak_verdicts.labels(brand, opinion.leak.band.value).inc()
             if not item.imported:
-                age = (now - item.mention.post.published_at).total_seconds()
+                post = item.mention.post
+                age = (now - (post.edited_at or post.published_at)).total_seconds()
                 self._metrics.latency.observe(max(age, 0.0))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from connectors.base import Post
 from connectors.query import Query
-from connectors.story import story_key
+from connectors.story import anchors
 from monitor.privacy import Pseudonyms
 from monitor.store.mentions import NewMention
 
@@ -45,20 +45,23 @@ def match(
     mentions = []
     counts: Counter[str] = Counter()
     for post in posts:
+        keys: tuple[str, ...] = ()
         for brand in brands:
             official = brand.is_official(post)
             found = brand.query.match(post.text, author=post.author)
             if found is None and not official and not post.about_brand:
                 continue
             counts[brand.name] += 1
+            keys = keys or anchors(post.text)
             mentions.append(
                 NewMention(
                     brand=brand.name,
                     source=source,
                     post=pseudonyms.cover(post),
                     matched=() if found is None else found.terms,
-                    story=story_key(post.text),
+                    story=keys[0],
                     official=official,
+                    anchors=keys,
                 )
             )
     return mentions, counts

@@ -155,7 +155,7 @@ class PollStep:
             for page in source.connector.fetch(cursor):
                 wish = page.next_poll_after or wish
                 canary = canary or _sings(source.canary, page)
-                if not page.posts and not page.rejects and page.cursor == cursor:
+                if page.is_empty and page.cursor == cursor:
                     continue
                 mentions, counts = match(page.posts, source.brands, source.name, self._pseudonyms)
                 self._inbox.ask(lambda p=page, m=mentions, c=counts: self._keep(source, p, m, c))  # type: ignore[misc]
@@ -186,25 +186,32 @@ class PollStep:
     ) -> None:
         now = self._now()
         with self._store.write() as unit:
-            new = unit.mentions.add(mentions, now)
+            added = unit.mentions.add(mentions, now)
+            withdrawn = unit.mentions.withdraw(
+                page.deleted, [brand.name for brand in source.brands], now
+            )
             rejected = unit.sources.reject(source.name, _harmless(page.rejects), now)
             unit.sources.advance(source.name, page.cursor)
         self._metrics.posts_fetched.labels(source.name).inc(len(page.posts))
         self._metrics.rejects.labels(source.name).inc(rejected)
         for brand, count in counts.items():
             self._metrics.posts_matched.labels(brand).inc(count)
-        for brand, count in new.items():
+        for brand, count in added.new.items():
             self._metrics.mentions_stored.labels(brand).inc(count)
-        if page.posts or page.rejects:
+        self._metrics.mentions_doubled.labels(source.name).inc(added.doubled)
+        if page.posts or page.rejects or page.deleted:
             self._log.info(
                 "page_stored",
                 source=source.name,
                 posts=len(page.posts),
                 matched=len(mentions),
-                new=new.total(),
+                new=added.new.total(),
+                edited=added.edited,
+                doubled=added.doubled,
+                deleted=withdrawn,
                 rejects=rejected,
             )
-        if new:
+        if added.new or added.edited:
             self._stored()
 
     def _end(self, ended: _Ended, seconds: float) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Index,
+    Integer,
     LargeBinary,
     String,
     UniqueConstraint,
@@ -204,6 +205,16 @@ class MentionRow(SQLModel, table=True):
     """Assessments begun. One that killed the process leaves its mark here."""
     failed: bool = False
     """The classifiers could not assess it, even alone."""
+    page: str | None = None
+    """Key of the page it links to, by which other sources' copies of an article are known."""
+    edited_at: datetime | None = _moment(nullable=True)
+    """When its author last changed it, as far as we know."""
+    versions: int = Field(
+        default=0, sa_column=Column(Integer, nullable=False, server_default=sql("0"))
+    )
+    """Texts it had before."""
+    deleted_at: datetime | None = _moment(nullable=True)
+    """When we heard that its platform deleted it: the row stays, empty, so that it does not come again."""
     __table_args__ = (
         UniqueConstraint("brand", "platform", "post_id"),
         Index("ix_mention_brand_published_at", "brand", "published_at"),
@@ -211,9 +222,45 @@ class MentionRow(SQLModel, table=True):
         Index("ix_mention_queue", "id", sqlite_where=sql(QUEUED)),
         Index("ix_mention_author", "author", "brand", "published_at"),
         Index("ix_mention_story", "brand", "story", "published_at"),
+        Index("ix_mention_page", "page", "brand", sqlite_where=sql("page IS NOT NULL")),
         # An id is never given to another post, also after deletion: incidents refer to it.
         {"sqlite_autoincrement": True},
     )
+
+
+class VersionRow(SQLModel, table=True):
+    """What a mention said before it was edited."""
+
+    __tablename__ = "mention_version"
+    id: int | None = Field(default=None, primary_key=True)
+    mention_id: int = Field(foreign_key="mention.id", ondelete="CASCADE", index=True)
+    text: str
+    said_from: datetime = _moment()
+    """When it was published, or edited to say this."""
+    replaced_at: datetime = _moment()
+    """When we saw that it says something else."""
+    assessment: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True), nullable=True))
+    """What the classifiers thought of this text, in short."""
+
+
+class SightingRow(SQLModel, table=True):
+    """The same article in another source: one mention, seen more than once."""
+
+    __tablename__ = "sighting"
+    mention_id: int = Field(foreign_key="mention.id", primary_key=True, ondelete="CASCADE")
+    source: str = Field(primary_key=True)
+    platform: str
+    post_id: str = Field(primary_key=True)
+    at: datetime = _moment()
+
+
+class AnchorRow(SQLModel, table=True):
+    """A key under which a story is found: it belongs to the mention that began the story."""
+
+    __tablename__ = "story_anchor"
+    brand: str = Field(primary_key=True)
+    anchor: str = Field(primary_key=True)
+    mention_id: int = Field(foreign_key="mention.id", ondelete="CASCADE", index=True)
 
 
 class AssessmentRow(SQLModel, table=True):

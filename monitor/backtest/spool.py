@@ -94,7 +94,7 @@ class Spool:
                 post.engagement.shares,
                 post.engagement.replies,
                 json.dumps(mention.matched),
-                mention.story,
+                json.dumps([mention.story, *mention.anchors]),
                 mention.official,
             )
         )
@@ -172,7 +172,8 @@ class Spool:
 
 def _mention(row: tuple[Any, ...]) -> NewMention:
     at, _, brand, platform, post_id, text, url, author, followers, language, *rest = row
-    likes, shares, replies, matched, story, official = rest
+    likes, shares, replies, matched, told, official = rest
+    story, *keys = json.loads(told)
     return NewMention(
         brand=brand,
         source=platform,
@@ -190,4 +191,5 @@ def _mention(row: tuple[Any, ...]) -> NewMention:
         matched=tuple(json.loads(matched)),
         story=story,
         official=bool(official),
+        anchors=tuple(keys),
     )

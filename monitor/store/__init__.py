@@ -24,6 +24,7 @@ from monitor.database import (
     open_engine,
     transaction,
 )
+from monitor.store.copies import Copies
 from monitor.store.crowd import Crowd
 from monitor.store.darkness import Dusk
 from monitor.store.feedback import Feedback
@@ -50,6 +51,7 @@ class Unit:
         self.sources = Sources(session)
         self.dusk = Dusk(session)
         self.mentions = Mentions(session)
+        self.copies = Copies(session)
         self.crowd = Crowd(session)
         self.incidents = Incidents(session)
         self.outbox = Outbox(session)

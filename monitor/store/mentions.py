@@ -25,19 +25,28 @@ from classifiers.base import (
     SentimentLabel,
 )
 from connectors.base import Engagement, Mention, Post
+from connectors.querytext import fold
+from connectors.webaddress import page_key
+from monitor.store.copies import Copies
 from monitor.store.crowd import BUCKET, Crowd, bucket_of, write_rows
+from monitor.store.evidence import Evidence
+from monitor.store.stories import Stories
 from monitor.tables import (
     QUEUED,
+    AnchorRow,
     AssessmentRow,
     CountRow,
     DetectorRow,
     IncidentMentionRow,
     IncidentRow,
     MentionRow,
+    SightingRow,
+    VersionRow,
 )
 
 __all__ = [
     "BUCKET",
+    "Added",
     "Detector",
     "Mentions",
     "NewMention",
@@ -59,8 +68,24 @@ class NewMention:
     post: Post
     matched: tuple[str, ...]
     story: str
+    """The story it begins if it is no reshare of another."""
     official: bool = False
     imported: bool = False
+    anchors: tuple[str, ...] = ()
+    """Keys under which an earlier telling may be found (``connectors.story``); without them its story is
+    taken as given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of some mentions."""
+
+    new: Counter[str]
+    """Stored for the first time, by brand."""
+    edited: int = 0
+    """Known, and saying something else now."""
+    doubled: int = 0
+    """Copies of an article that another source had brought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +126,36 @@ _ADD_OR_UPDATE = _ADD.on_conflict_do_update(
         "shares": func.max(MentionRow.shares, _ADD.excluded.shares),
         "replies": func.max(MentionRow.replies, _ADD.excluded.replies),
     },
+)
+_REVISED = (
+    update(MentionRow)
+    .where(col(MentionRow.id) == bindparam("number"))
+    .values(
+        text=bindparam("said"),
+        edited_at=bindparam("moment"),
+        matched=bindparam("found"),
+        versions=col(MentionRow.versions) + 1,
+        assessed_by=None,
+        tries=0,
+        failed=False,
+    )
+)
+_NUMBERS: Any = bindparam("numbers", expanding=True)
+_EMPTY = (
+    update(MentionRow)
+    .where(col(MentionRow.id).in_(_NUMBERS))
+    .values(
+        text="",
+        url=None,
+        author=None,
+        author_followers=None,
+        matched=[],
+        page=None,
+        deleted_at=bindparam("now"),
+    ),
+    delete(VersionRow).where(col(VersionRow.mention_id).in_(_NUMBERS)),
+    delete(SightingRow).where(col(SightingRow.mention_id).in_(_NUMBERS)),
+    delete(AnchorRow).where(col(AnchorRow.mention_id).in_(_NUMBERS)),
 )
 _BEGUN = (
     update(MentionRow)
@@ -145,6 +200,10 @@ _KEEP_DETECTOR = _KEEP_DETECTOR.on_conflict_do_update(
 )
 
 
+MOST_VERSIONS = 20
+"""A post that says something else at every look is no longer followed after so many."""
+
+
 class Mentions:
     """Rows of mentions, assessments and counts within one transaction."""
 
@@ -153,21 +212,160 @@ class Mentions:
 
     # -- coming in -----------------------------------------------------------------------------
 
-    def add(self, mentions: Sequence[NewMention], now: datetime) -> Counter[str]:
-        """Store each mention once; known ones get newer engagement. Returns the new ones by brand."""
-        known = {(row.brand, row.platform, row.post_id) for row in self._stored(mentions)}
-        new = {_key(item) for item in mentions} - known
-        self._insert(_ADD_OR_UPDATE, mentions, now)
-        return Counter(brand for brand, _, _ in new)
+    def add(self, mentions: Sequence[NewMention], now: datetime) -> Added:
+        """Store each mention once.
+
+        Known ones get newer engagement; one that was edited gets its new text, keeps the old one as a
+        version and is assessed anew. The article that another source brought is not stored again.
+        """
+        stored = {(row.brand, row.platform, row.post_id): row for row in self._stored(mentions)}
+        edited = self._revise(mentions, stored, now)
+        fresh = {_key(item): item for item in reversed(mentions) if _key(item) not in stored}
+        doubled = Copies(self._session).sort_out(
+            [(item.brand, item.source, item.post) for item in fresh.values()], now
+        )
+        new = [item for key, item in reversed(fresh.items()) if key not in doubled]
+        told = self._told(new)
+        self._insert(
+            _ADD_OR_UPDATE,
+            [told.get(_key(item), item) for item in mentions if _key(item) not in doubled],
+            now,
+        )
+        self._keep_stories(new, told)
+        return Added(Counter(item.brand for item in new), edited, len(doubled))
 
     def add_imported(self, mentions: Sequence[NewMention], now: datetime) -> list[Mention]:
         """Store mentions that were brought in by hand: never alerted. Returns the new ones."""
-        known = {row.id for row in self._stored(mentions)}
+        stored = {(row.brand, row.platform, row.post_id): row.id for row in self._stored(mentions)}
+        first = {_key(item): item for item in reversed(mentions) if _key(item) not in stored}
+        fresh = list(first.values())[::-1]
+        told = self._told(fresh)
         self._insert(
-            _ADD.on_conflict_do_nothing(), [replace(item, imported=True) for item in mentions], now
+            _ADD.on_conflict_do_nothing(),
+            [replace(told.get(_key(item), item), imported=True) for item in fresh],
+            now,
         )
+        self._keep_stories(fresh, told)
+        known = set(stored.values())
         new = [row for row in self._stored(mentions) if row.id not in known]
         return [to_mention(row) for row in sorted(new, key=lambda row: row.id)]
+
+    def withdraw(
+        self, posts: Collection[tuple[str, str]], brands: Collection[str], now: datetime
+    ) -> int:
+        """Honour what a platform deleted: nothing of the posts stays but what was counted.
+
+        What is evidence of an incident stays there. An empty row is left behind, so that a source that
+        still has the post does not bring it back.
+
+        Args:
+            posts: platform and id of each.
+            brands: whose mentions they may be.
+            now: when we heard of it.
+
+        Returns:
+            How many mentions were emptied.
+        """
+        gone: list[int] = []
+        for brand in brands:
+            for platform in dict.fromkeys(platform for platform, _ in posts):
+                query = select(MentionRow.id).where(
+                    MentionRow.brand == brand,
+                    MentionRow.platform == platform,
+                    col(MentionRow.post_id).in_(
+                        [ident for where, ident in posts if where == platform]
+                    ),
+                    col(MentionRow.deleted_at).is_(None),
+                )
+                gone += self._session.connection().execute(query).scalars()
+        for start in range(0, len(gone), 500):
+            numbers = gone[start : start + 500]
+            for statement in _EMPTY:
+                self._session.connection().execute(statement, {"numbers": numbers, "now": now})
+        return len(gone)
+
+    def _revise(
+        self,
+        mentions: Sequence[NewMention],
+        stored: Mapping[tuple[str, str, str], Row[Any]],
+        now: datetime,
+    ) -> int:
+        """Give mentions that were edited their new text; returns how many."""
+        latest = {}
+        for item in mentions:
+            row = stored.get(_key(item))
+            if row is not None and was_edited(row, item):
+                latest[row.id] = (row, item)
+        if not latest:
+            return 0
+        thought = {
+            row.mention_id: {
+                "version": row.version,
+                "sentiment": row.sentiment,
+                "leak_band": row.leak_band,
+                "leak_score": row.leak_score,
+                "abuse": row.abuse,
+            }
+            for row in self._session.connection().execute(
+                select(AssessmentRow).where(col(AssessmentRow.mention_id).in_(latest))
+            )
+        }
+        write_rows(
+            self._session,
+            insert(VersionRow),
+            [
+                {
+                    "mention_id": number,
+                    "text": row.text,
+                    "said_from": row.edited_at or row.published_at,
+                    "replaced_at": now,
+                    "assessment": thought.get(number),
+                }
+                for number, (row, _) in latest.items()
+            ],
+        )
+        self._session.connection().execute(
+            delete(AssessmentRow).where(col(AssessmentRow.mention_id).in_(latest))
+        )
+        write_rows(
+            self._session,
+            _REVISED,
+            [
+                {
+                    "number": number,
+                    "said": item.post.text,
+                    "moment": min(item.post.edited_at or now, now),
+                    "found": list(item.matched),
+                }
+                for number, (_, item) in latest.items()
+            ],
+        )
+        for number, (_, item) in latest.items():
+            Evidence(self._session).keep_change(number, item.post.text, now)
+        return len(latest)
+
+    def _told(self, fresh: Sequence[NewMention]) -> dict[tuple[str, str, str], NewMention]:
+        """New mentions with the stories that they tell, by key; those without anchors are left out."""
+        found = {}
+        for brand in dict.fromkeys(item.brand for item in fresh):
+            items = [item for item in fresh if item.brand == brand and item.anchors]
+            stories = Stories(self._session).of(
+                brand, [(item.post.text, item.anchors) for item in items]
+            )
+            for item, story in zip(items, stories, strict=True):
+                # Only who begins a story is kept under its keys.
+                mine = item.anchors if story == item.story else ()
+                found[_key(item)] = replace(item, story=story, anchors=mine)
+        return found
+
+    def _keep_stories(
+        self, fresh: Sequence[NewMention], told: Mapping[tuple[str, str, str], NewMention]
+    ) -> None:
+        Stories(self._session).keep(
+            (item.brand, item.post.platform, item.post.id, told[_key(item)].anchors)
+            for item in fresh
+            if _key(item) in told
+        )
 
     def _insert(self, statement: Insert, mentions: Sequence[NewMention], now: datetime) -> None:
         write_rows(self._session, statement, [_mention_values(item, now) for item in mentions])
@@ -463,6 +661,7 @@ def to_mention(row: MentionRow | Row[Any]) -> Mention:
             author_followers=row.author_followers,
             language=row.language,
             engagement=Engagement(row.likes, row.shares, row.replies),
+            edited_at=row.edited_at,
         ),
         matched=tuple(row.matched),
         story=row.story,
@@ -526,6 +725,18 @@ def _assessment_values(
     }
 
 
+def was_edited(row: Row[Any], item: NewMention) -> bool:
+    """Whether a post that is known says something else now, and not only in another source's words."""
+    post = item.post
+    if row.deleted_at is not None or row.versions >= MOST_VERSIONS:
+        return False
+    if post.edited_at is not None and row.edited_at is not None and post.edited_at <= row.edited_at:
+        return False
+    if post.edited_at is None and row.source != item.source:
+        return False
+    return fold(post.text).split() != fold(row.text).split()
+
+
 def _key(item: NewMention) -> tuple[str, str, str]:
     return item.brand, item.post.platform, item.post.id
 
@@ -552,6 +763,9 @@ def _mention_values(item: NewMention, now: datetime) -> dict[str, Any]:
         "matched": list(item.matched),
         "story": item.story,
         "imported": item.imported,
+        "page": page_key(post.url) if post.url else None,
+        "edited_at": None if post.edited_at is None else min(post.edited_at, now),
+        "versions": 0,
         "tries": 0,
         "failed": False,
     }

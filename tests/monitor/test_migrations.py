@@ -91,6 +91,7 @@ def test_what_comparison_overlooks_is_the_same_too(tmp_path: Path) -> None:
         "ix_incident_merged_into",
         "ix_incident_next_look_at",
         "ix_intake_waiting",
+        "ix_mention_page",
         "ix_mention_queue",
         "ix_news_group_next_look_at",
         "ix_notification_aside",
@@ -221,4 +222,4 @@ def test_a_migration_that_fails_leaves_everything_as_it_was(
     assert dump(store.path) == before
     assert any('INSERT INTO "incident_mention"' in line for line in before)
     with store.write() as unit:
-        assert unit.mentions.add([new_mention(3)], NOON).total() == 1, "still in working order"
+        assert unit.mentions.add([new_mention(3)], NOON).new.total() == 1, "still in working order"

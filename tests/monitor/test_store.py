@@ -83,11 +83,11 @@ def test_a_page_and_its_cursor_are_kept_together_or_not_at_all(store: Store, sab
 
 def test_a_page_that_comes_again_adds_nothing_but_newer_engagement(store: Store) -> None:
     with store.write() as unit:
-        assert unit.mentions.add([new_mention(1, likes=5)], NOON) == {"Zonnehoek": 1}
+        assert unit.mentions.add([new_mention(1, likes=5)], NOON).new == {"Zonnehoek": 1}
     ids = assess_all(store)
     with store.write() as unit:
-        assert not unit.mentions.add([new_mention(1, likes=9, source="other")], NOON)
-        assert not unit.mentions.add([new_mention(1, likes=2)], NOON)
+        assert not unit.mentions.add([new_mention(1, likes=9, source="other")], NOON).new
+        assert not unit.mentions.add([new_mention(1, likes=2)], NOON).new
         assert unit.sources.reject("feed", [Reject("no text", "<item/>")] * 3, NOON) == 1
         assert unit.sources.reject("feed", [Reject("no text", "<item/>")], NOON) == 0
     with store.read() as unit:
@@ -99,21 +99,21 @@ def test_a_page_that_comes_again_adds_nothing_but_newer_engagement(store: Store)
 
 def test_one_page_may_hold_a_post_twice(store: Store) -> None:
     with store.write() as unit:
-        new = unit.mentions.add([new_mention(1), new_mention(2), new_mention(1, likes=3)], NOON)
+        new = unit.mentions.add([new_mention(1), new_mention(2), new_mention(1, likes=3)], NOON).new
     assert new == {"Zonnehoek": 2}
 
 
 def test_a_large_page_is_recognised_whole(store: Store) -> None:
     page = [new_mention(number) for number in range(1000)]
     with store.write() as unit:
-        assert unit.mentions.add(page, NOON).total() == 1000
+        assert unit.mentions.add(page, NOON).new.total() == 1000
     with store.write() as unit:
-        assert unit.mentions.add(page[::-1], NOON).total() == 0
+        assert unit.mentions.add(page[::-1], NOON).new.total() == 0
 
 
 def test_two_brands_keep_one_post_each(store: Store) -> None:
     with store.write() as unit:
-        new = unit.mentions.add([new_mention(1), new_mention(1, brand="Harskamp")], NOON)
+        new = unit.mentions.add([new_mention(1), new_mention(1, brand="Harskamp")], NOON).new
         assert new == {"Zonnehoek": 1, "Harskamp": 1}
     assess_all(store, BAD)
     with store.read() as unit:

@@ -148,7 +148,7 @@ def test_a_locked_database_is_busy_loses_nothing_and_works_again(tmp_path: Path)
         with store.read() as unit:
             assert unit.mentions.total() == 1, "readers go on beside a writer"
     with store.write() as unit:
-        assert unit.mentions.add([new_mention(1), new_mention(2)], NOON).total() == 1
+        assert unit.mentions.add([new_mention(1), new_mention(2)], NOON).new.total() == 1
     store.close()
 
 
