@@ -2,10 +2,12 @@
 
 from connectors.base import Connector
 from connectors.bluesky import BlueskyConnector
+from connectors.facebook import FacebookConnector
 from connectors.file import FileConnector
 from connectors.googlealerts import GoogleAlertsConnector
 from connectors.hackernews import HackerNewsConnector
 from connectors.imap import ImapConnector
+from connectors.instagram import InstagramConnector
 from connectors.mastodon import MastodonConnector
 from connectors.plugins import discover
 from connectors.reddit import RedditConnector
@@ -16,10 +18,12 @@ from connectors.youtube import YoutubeConnector
 
 BUILT_IN: dict[str, type[Connector]] = {
     "bluesky": BlueskyConnector,
+    "facebook": FacebookConnector,
     "file": FileConnector,
     "googlealerts": GoogleAlertsConnector,
     "hackernews": HackerNewsConnector,
     "imap": ImapConnector,
+    "instagram": InstagramConnector,
     "mastodon": MastodonConnector,
     "reddit": RedditConnector,
     "rss": RssConnector,

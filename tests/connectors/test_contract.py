@@ -99,6 +99,16 @@ ONE_POST = {
     "file": b'{"id": "1", "source": "x", "text": "zonnehoek", '
     b'"published_at": "2026-11-10T12:00:00Z"}\n',
 }
+ONE_POST["facebook"] = json.dumps(
+    {
+        "data": [
+            {"id": "1_2", "message": "zonnehoek", "created_time": "2026-11-10T11:59:00+0000"},
+        ]
+    }
+).encode()
+ONE_POST["instagram"] = json.dumps(
+    {"data": [{"id": "1", "caption": "zonnehoek", "timestamp": "2026-11-10T11:59:00+0000"}]}
+).encode()
 ONE_POST["webhook"] = ONE_POST["file"]
 ONE_POST["imap"] = b"From: a@b.example\r\n\r\nzonnehoek"
 NOTHING = {"x": b'{"meta": {"result_count": 0}}', "mastodon": b"[]"}
@@ -131,6 +141,20 @@ OVER_HTTP: dict[str, Callable[[str], dict[str, Any]]] = {
         "max_bytes": 500_000,
     },
     "hackernews": lambda url: {"base_url": url, "timeout_seconds": 0.5, "max_bytes": 500_000},
+    "facebook": lambda url: {
+        "base_url": url,
+        "page_id": "1",
+        "access_token": "s3cret",
+        "app_secret": "s3cret-too",
+        "timeout_seconds": 0.5,
+    },
+    "instagram": lambda url: {
+        "base_url": url,
+        "account_id": "1",
+        "access_token": "s3cret",
+        "app_secret": "s3cret-too",
+        "timeout_seconds": 0.5,
+    },
     "youtube": lambda url: {
         "base_url": url,
         "api_key": "s3cret",
