@@ -1,5 +1,6 @@
 """Where it was said: one class per kind of source, from a source to posts."""
 
+from connectors.appstore import AppstoreConnector
 from connectors.base import Connector
 from connectors.bluesky import BlueskyConnector
 from connectors.facebook import FacebookConnector
@@ -12,11 +13,13 @@ from connectors.mastodon import MastodonConnector
 from connectors.plugins import discover
 from connectors.reddit import RedditConnector
 from connectors.rss import RssConnector
+from connectors.trustpilot import TrustpilotConnector
 from connectors.webhook import WebhookConnector
 from connectors.x import XConnector
 from connectors.youtube import YoutubeConnector
 
 BUILT_IN: dict[str, type[Connector]] = {
+    "appstore": AppstoreConnector,
     "bluesky": BlueskyConnector,
     "facebook": FacebookConnector,
     "file": FileConnector,
@@ -27,6 +30,7 @@ BUILT_IN: dict[str, type[Connector]] = {
     "mastodon": MastodonConnector,
     "reddit": RedditConnector,
     "rss": RssConnector,
+    "trustpilot": TrustpilotConnector,
     "webhook": WebhookConnector,
     "x": XConnector,
     "youtube": YoutubeConnector,

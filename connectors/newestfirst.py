@@ -18,6 +18,8 @@ from connectors.base import ConnectorError, Cursor, Page, Post, Reject, SourceFa
 
 _MOST_GAPS = 20
 _MOST_REMEMBERED = 10_000
+_OF_ONE_SEARCH = frozenset({SourceFault.BAD_REQUEST, SourceFault.BLOCKED, SourceFault.NOT_FOUND})
+"""Faults that say nothing about the other searches of a source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,9 @@ def read_through(
 ) -> Iterator[Page]:
     """Yield what is new in each of ``searches``, newest first.
 
-    A search that the source refuses as malformed does not hold up the others; it is raised last. A
-    page without anything new is joined with the one before it, so that it costs no transaction.
+    A search that the source refuses as malformed, or does not know, does not hold up the others; that
+    is raised last. A page without anything new is joined with the one before it, so that it costs no
+    transaction.
 
     Args:
         searches: what to ask for, in the source's own terms; those new to the cursor begin
@@ -111,7 +114,7 @@ def read_through(
                     yield waiting
                     waiting = page
         except ConnectorError as error:
-            if error.fault is not SourceFault.BAD_REQUEST:
+            if error.fault not in _OF_ONE_SEARCH:
                 if waiting is not None:
                     yield waiting
                 raise

@@ -308,8 +308,10 @@ class PollStep:
 
 
 def _agreed_pause(state: SourceState) -> timedelta:
-    """The pause that was agreed on at the last poll, if that went well: the source's own wish may be
-    longer than the interval, and keeping to it is no gap."""
+    """The pause that was agreed on at the last poll, if that went well.
+
+    The source's own wish may be longer than the interval, and keeping to it is no gap.
+    """
     if state.failures or state.last_success_at is None:
         return timedelta(0)
     return state.next_due_at - state.last_success_at

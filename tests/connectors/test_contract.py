@@ -65,6 +65,31 @@ ONE_POST = {
             ]
         }
     ).encode(),
+    "appstore": json.dumps(
+        {
+            "feed": {
+                "entry": {
+                    "id": {"label": "11000000000"},
+                    "updated": {"label": "2026-11-10T04:59:00-07:00"},
+                    "im:rating": {"label": "1"},
+                    "title": {"label": ""},
+                    "content": {"label": "zonnehoek"},
+                }
+            }
+        }
+    ).encode(),
+    "trustpilot": json.dumps(
+        {
+            "reviews": [
+                {
+                    "id": "b" * 24,
+                    "stars": 1,
+                    "text": "zonnehoek",
+                    "createdAt": "2026-11-10T11:59:00Z",
+                }
+            ]
+        }
+    ).encode(),
     "youtube": json.dumps(
         {
             "items": [
@@ -153,6 +178,13 @@ OVER_HTTP: dict[str, Callable[[str], dict[str, Any]]] = {
         "account_id": "1",
         "access_token": "s3cret",
         "app_secret": "s3cret-too",
+        "timeout_seconds": 0.5,
+    },
+    "appstore": lambda url: {"base_url": url, "apps": ["123456789"], "timeout_seconds": 0.5},
+    "trustpilot": lambda url: {
+        "base_url": url,
+        "api_key": "s3cret",
+        "company": "a" * 24,
         "timeout_seconds": 0.5,
     },
     "youtube": lambda url: {
@@ -307,7 +339,7 @@ def test_after_a_fault_the_next_poll_goes_on(
         list(connector.fetch(None))
     server.answer = Reply(body=ONE_POST[kind])
     [page] = connector.fetch(None)
-    assert [post.text for post in page.posts] == ["zonnehoek"]
+    assert [post.text.splitlines()[-1] for post in page.posts] == ["zonnehoek"]
     connector.close()
 
 
@@ -384,7 +416,7 @@ def test_cursors_are_json_and_a_poll_from_the_last_one_repeats_nothing(
         options["port"] = mailbox.port
     connector = build(kind, replace(context, intake=pushes), **options)
     pages = list(connector.fetch(None))
-    assert [post.text for page in pages for post in page.posts] == ["zonnehoek"]
+    assert [post.text.splitlines()[-1] for page in pages for post in page.posts] == ["zonnehoek"]
     cursor = json.loads(json.dumps(pages[-1].cursor))
     again = list(connector.fetch(cursor))
     assert [post for page in again for post in page.posts] == []

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,7 +69,7 @@ def test_old_spellings_of_addresses_are_understood_and_others_told() -> None:
         ),
         (opml(head='<!DOCTYPE opml [<!ENTITY % x SYSTEM "http://a/"> %x;]>'), "declares entities"),
         (opml("<outline>" * 200 + "</outline>" * 200), "nested"),
-        (opml(head='<?xml version="1.0" encoding="klingon"?>'), ""),
+        (opml(head='<?xml version="1.0" encoding="klingon"?>'), "well-formed|read"),
     ],
 )
 def test_what_is_no_safe_list_is_refused_with_the_reason(data: bytes, complaint: str) -> None:
@@ -78,7 +80,5 @@ def test_what_is_no_safe_list_is_refused_with_the_reason(data: bytes, complaint:
 @given(st.binary(max_size=300))
 def test_no_file_is_too_odd(data: bytes) -> None:
     for document in (data, opml().replace(b"<body>", b"<body>" + data)):
-        try:
-            assert read_opml(document).feeds is not None
-        except OpmlError as error:
-            assert str(error)
+        with suppress(OpmlError):
+            assert not read_opml(document).unusable
