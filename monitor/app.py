@@ -22,6 +22,8 @@ from prometheus_client import CollectorRegistry
 
 from alerts import CHANNELS
 from alerts.base import Channel
+from alerts.pacing import Pacer, pace_of
+from alerts.routes import Via
 from classifiers.assessor import Assessor
 from classifiers.base import Classifier, LeakThresholds, Model
 from classifiers.detectors import default_detectors
@@ -50,10 +52,12 @@ from monitor.database import StoreError
 from monitor.delivering import DeliverStep
 from monitor.detecting import DetectStep, Watched
 from monitor.following import FollowStep
+from monitor.heartbeat import Heartbeat
 from monitor.inbox import Inbox
 from monitor.intake import IntakeDesk
 from monitor.matching import Brand
 from monitor.metrics import Metrics
+from monitor.outages import OutageWatch
 from monitor.polling import PollStep, Source
 from monitor.privacy import Pseudonyms, load_or_create
 from monitor.register import open_detector
@@ -61,6 +65,7 @@ from monitor.seconding import Seconding
 from monitor.store import Store
 from monitor.systemd import Notifier
 from monitor.tending import TendStep
+from monitor.vouching import Daily, DailyLine, VouchStep
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -123,7 +128,8 @@ class App:
             self.metrics = Metrics(CollectorRegistry())
             self._inbox = Inbox()
             self._pollers = ThreadPoolExecutor(POLLERS, thread_name_prefix="poll")
-            self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="send")
+            # One more than deliver: for signs of life, whatever hangs.
+            self._senders = ThreadPoolExecutor(SENDERS + 1, thread_name_prefix="send")
             self.site = build_site_server(self.config, self.metrics)
             steps = self._steps(self.config, self._classifier)
             self.daemon = Daemon(
@@ -181,6 +187,7 @@ class App:
         brands = {item.name: build_brand(item) for item in config.brands}
         http = build_http(config)
         channels = build_channels(config)
+        pacers = build_pacers(config)
         desk = IntakeDesk(store=self.store, inbox=self._inbox, metrics=self.metrics, now=self.now)
         sources = [
             _source(options, config, brands, http, now=self.now, intake=desk.of(options.name))
@@ -209,6 +216,8 @@ class App:
             second=second,
         )
 
+        vouch = self._vouch(config, thinking.announcer, channels, pacers)
+
         def close() -> None:
             if second is not None:
                 second.close()
@@ -216,6 +225,7 @@ class App:
                 source.connector.close()
             for channel in channels.values():
                 channel.close()
+            vouch.close()
             http.close()
 
         return Steps(
@@ -241,12 +251,83 @@ class App:
                 now=self.now,
                 rng=self._rng,
                 delivered=self._on_delivered,
+                pacers=pacers,
+                stand_ins=stand_ins(config),
+                unwanted=thinking.announcer.teller.unwanted,
+                workers=SENDERS,
             ),
             tend=thinking.tend,
+            vouch=vouch,
             follow=thinking.follow,
             close=close,
             routes=self._routes(desk),
         )
+
+    def _vouch(
+        self,
+        config: Config,
+        announcer: Announcer,
+        channels: Mapping[str, Channel],
+        pacers: Mapping[str, Pacer],
+    ) -> VouchStep:
+        options = config.heartbeat
+        heartbeat = daily = None
+        if options.url is not None:
+            heartbeat = Heartbeat(
+                options,
+                stale=self._stale,
+                figures=self._figures,
+                inbox=self._inbox,
+                pool=self._senders,
+                metrics=self.metrics,
+                now=self.now,
+            )
+        if options.daily_at is not None:
+            line = Daily(
+                at=options.daily_at,
+                receivers=[each for each in config.receivers if each.name in options.daily_to],
+                language=config.language,
+                timezone=config.timezone,
+                installation=self._installation,
+            )
+            daily = DailyLine(
+                line,
+                store=self.store,
+                brands=[brand.name for brand in config.brands],
+                channels=channels,
+                pacers=pacers,
+                inbox=self._inbox,
+                pool=self._senders,
+                metrics=self.metrics,
+                now=self.now,
+            )
+        patience = {
+            each.name: timedelta(minutes=each.broken_after_minutes) for each in config.channels
+        }
+        return VouchStep(
+            store=self.store,
+            outages=OutageWatch(announcer=announcer, broken_after=patience),
+            heartbeat=heartbeat,
+            daily=daily,
+            now=self.now,
+        )
+
+    def _stale(self) -> dict[str, float]:
+        """The steps that vouching is about, and that have not come to an end lately."""
+        return {name: age for name, age in self.daemon.health().items() if name != "vouch"}
+
+    def _figures(self) -> dict[str, object]:
+        """What a heartbeat may tell along."""
+        with self.store.read() as unit:
+            waiting, oldest = unit.outbox.waiting()
+            broken = sum(outage.down for outage in unit.outages.all())
+        age = 0.0 if oldest is None else max((self.now() - oldest).total_seconds(), 0)
+        return {
+            "version": program_version(),
+            "waiting": waiting,
+            "oldest_seconds": round(age),
+            "channels_down": broken,
+        }
 
     def _routes(self, desk: IntakeDesk) -> Sequence[BaseRoute]:
         """What the public address answers, where there is one."""
@@ -389,6 +470,23 @@ def build_channels(config: Config) -> dict[str, Channel]:
     """The configured channels by name."""
     plugins: dict[str, Any] = dict(CHANNELS)
     return {options.name: plugins[options.kind](options) for options in config.channels}
+
+
+def build_pacers(config: Config) -> dict[str, Pacer]:
+    """How fast messages may leave, by channel."""
+    return {
+        each.name: Pacer(pace_of(each.kind, each.messages_per_minute)) for each in config.channels
+    }
+
+
+def stand_ins(config: Config) -> dict[tuple[str, str], Via]:
+    """Who stands in for a channel that does not deliver, by receiver and channel."""
+    return {
+        (receiver.name, via.use): way
+        for receiver in config.receivers
+        for via in receiver.usual
+        if (way := receiver.stand_in(via.use)) is not None
+    }
 
 
 def build_connector(options: SourceBase, context: Context) -> Connector:
