@@ -28,13 +28,22 @@ from monitor.metrics import OK, Metrics
 from monitor.polling import PollStep
 from monitor.systemd import Notifier
 from monitor.tending import TendStep
+from monitor.vouching import VouchStep
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from monitor.site import SiteServer
 
-PERIODS: Mapping[str, float] = {"poll": 1, "assess": 2, "detect": 60, "deliver": 1, "tend": 30, "follow": 1}
+PERIODS: Mapping[str, float] = {
+    "poll": 1,
+    "assess": 2,
+    "detect": 60,
+    "deliver": 1,
+    "tend": 30,
+    "follow": 1,
+    "vouch": 10,
+}
 """Seconds between two turns of a step. Steps with nothing to do cost a query on an index."""
 
 DRAIN_SECONDS = 8.0
@@ -68,6 +77,7 @@ class Steps:
     deliver: DeliverStep
     tend: TendStep
     follow: FollowStep
+    vouch: VouchStep
     close: Callable[[], None]
     """Lets go of connectors and channels."""
     routes: Sequence[BaseRoute] = ()
@@ -140,15 +150,23 @@ class Daemon:
             done.assessed += count
         self._announced += self.steps.detect.run()[1]
         self._announced += self.steps.tend.run()[1]
+        # Whoever drives the passes sees for himself that they come to an end.
+        self._fresh = dict.fromkeys(PERIODS, self._monotonic())
+        self._announced += self.steps.vouch.run()
+        self._pump_while(lambda: self.steps.vouch.in_flight)
         while self._follow():
             pass
-        before = self.steps.deliver.sent
-        while self.steps.deliver.run():
-            self._pump_while(lambda: self.steps.deliver.in_flight)
-        done.sent = self.steps.deliver.sent - before
+        done.sent = self.hand_over()
         done.waiting = self.steps.deliver.waiting()
         done.announcements = list(self._announced)
         return done
+
+    def hand_over(self) -> int:
+        """Deliver what is due. Returns how many notifications the other side took."""
+        before = self.steps.deliver.sent
+        while self.steps.deliver.run():
+            self._pump_while(lambda: self.steps.deliver.in_flight)
+        return self.steps.deliver.sent - before
 
     def _pump_while(self, busy: Callable[[], int]) -> None:
         deadline = self._monotonic() + _LONG_TICK_SECONDS
@@ -270,6 +288,8 @@ class Daemon:
                 more = deleted > 0
             case "follow":
                 more = told = self._follow() > 0
+            case "vouch":
+                self._announced += self.steps.vouch.run()
         if self._announced or told:
             self._inbox.post_once("deliver", partial(self._turn, "deliver"))
         return more
