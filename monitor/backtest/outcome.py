@@ -11,11 +11,11 @@ from typing import Any
 from alerts.base import Event, Incident, Message, Reason, Severity, SignalKind
 from alerts.message import Exhibit, compose, from_json
 from classifiers.base import SentimentLabel
-from monitor.announcing import EXHIBITS
 from monitor.config import Config
 from monitor.store import Store, Unit
 from monitor.store.mentions import BUCKET
 from monitor.store.outbox import Pending
+from monitor.telling import EXHIBITS
 
 _EVERYTHING = 10_000_000
 _DAY = timedelta(days=1)
