@@ -232,7 +232,7 @@ class SlackChannel:
                 alt_txt=describe(message.chart, **look),
             )
         except SlackApiError as error:
-            code = _error_code(error.response.data)
+            code = error_code(error.response.data)
             advice = "; give the bot files:write" if code == "missing_scope" else ""
             return [f"without its chart in {posted['channel']} ({code or 'refused'}{advice})"]
         except (SlackRequestError, OSError, HTTPException, ValueError, TypeError):
@@ -332,7 +332,7 @@ class SlackChannel:
                 else {"Authorization": f"Bearer {token.get_secret_value()}"},
             )
         except SlackApiError as error:
-            code = _error_code(error.response.data)
+            code = error_code(error.response.data)
             if special := _special(code, body):
                 raise special from None
             raise _refusal(
@@ -356,7 +356,7 @@ class SlackChannel:
             token=None if token is None else token.get_secret_value(),
             base_url=self._options.base_url,
             timeout=self._options.timeout_seconds,  # type: ignore[arg-type]  # urllib takes floats
-            logger=_silent_logger(),
+            logger=silent_logger(),
             retry_handlers=[],
         )
 
@@ -368,7 +368,7 @@ class SlackChannel:
         return WebhookClient(
             "" if url is None else url.get_secret_value(),
             timeout=self._options.timeout_seconds,  # type: ignore[arg-type]  # urllib takes floats
-            logger=_silent_logger(),
+            logger=silent_logger(),
             retry_handlers=[],
         )
 
@@ -468,13 +468,19 @@ def _connection_error(where: str, error: Exception, seconds: float) -> DeliveryE
 
 
 def _retry_after(headers: Mapping[str, Any] | None) -> timedelta | None:
+    seconds = retry_seconds(headers)
+    return timedelta(seconds=seconds) if seconds else None
+
+
+def retry_seconds(headers: Mapping[str, Any] | None) -> float:
+    """How long Slack wishes us to wait; 0 when it says nothing, or nothing readable."""
     found = {str(name).lower(): value for name, value in (headers or {}).items()}
     value = found.get("retry-after")
     text = str(value[0] if isinstance(value, list) and value else value).strip()
-    return timedelta(seconds=int(text)) if re.fullmatch(r"\d{1,6}", text) else None
+    return float(text) if re.fullmatch(r"\d{1,6}", text) else 0.0
 
 
-def _error_code(answer: object) -> str:
+def error_code(answer: object) -> str:
     """Slack's word for what is wrong, if the answer is Slack's at all."""
     return _code(str(answer.get("error", ""))) if isinstance(answer, Mapping) else ""
 
@@ -484,7 +490,7 @@ def _code(text: str) -> str:
     return text if re.fullmatch(r"[a-z][a-z_]{2,59}", text) else ""
 
 
-def _silent_logger() -> logging.Logger:
+def silent_logger() -> logging.Logger:
     """A logger that leads nowhere. slack-sdk logs whenever its own level is low, or not set."""
     # Not from getLogger: what is not registered, no logging configuration can turn on.
     logger = logging.Logger("silent", level=logging.CRITICAL + 1)  # noqa: LOG001 - see above

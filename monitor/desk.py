@@ -14,9 +14,9 @@ from enum import StrEnum
 
 from alerts.base import Event, Incident, IncidentState, Message, Reason
 from alerts.links import Action, Links, Ticket
-from alerts.message import Exhibit, compose
+from alerts.message import Exhibit, compose, with_links
 from alerts.plain import one_line
-from monitor.announcing import EXHIBITS, Announcer, Rulebook
+from monitor.announcing import Announcer, Rulebook
 from monitor.inbox import Inbox
 from monitor.log import logger
 from monitor.metrics import Metrics
@@ -25,6 +25,8 @@ from monitor.store import Store, Unit
 PATIENCE_SECONDS = 20.0
 """How long one who asks waits for the main thread."""
 NAME_LIMIT = 60
+EXHIBITS = 60
+"""How many of an incident's latest mentions are looked at to choose the samples."""
 
 _OVER = frozenset({IncidentState.RESOLVED, IncidentState.REVIEWED})
 _WORD = re.compile(r"\w")
@@ -202,7 +204,7 @@ class Desk:
         languages = {each.name: each.language for each in self._rules.receivers}
         pairs, total = unit.incidents.exhibits(incident.id, EXHIBITS)
         over = incident.state in _OVER
-        return compose(
+        message = compose(
             incident,
             Event.RESOLVED if over else Event.OPENED,
             Reason.RESOLVED if over else Reason.OPENED,
@@ -213,6 +215,7 @@ class Desk:
             timezone=self._rules.timezone,
             keep_handles=self._rules.handles.get(incident.brand, frozenset()),
         )
+        return with_links(message, self.links, incident, receiver or "", self._now())
 
 
 def name_of(text: str) -> str | None:
