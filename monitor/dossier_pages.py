@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from alerts.harmless import harmless
 from alerts.history import Happened
 from alerts.message import severity_word
-from alerts.notice import Style, dressed
+from alerts.notice import Style
 from alerts.plain import one_line, plain
 from alerts.words import words
 from monitor.dossier import Dossier, Exhibit, step_words
@@ -29,7 +29,8 @@ SHOWN = 20
 """Pieces of evidence that a page shows; JSON has all."""
 _TEXT_LIMIT = 2000
 _LINK = re.compile(r"https?://[^\s<>()`\\\"']+")
-_DAY = timedelta(days=1)
+_MARKS = re.compile(r"[\\`*_\[\]<>|~&$]")
+_AT_START = re.compile(r"^(\s*(?:\d{1,9}(?=[.)]))?)([#+=.)-])", re.MULTILINE)
 
 
 def as_markdown(dossier: Dossier) -> str:
@@ -110,7 +111,7 @@ def as_json(dossier: Dossier) -> str:
             }
             for sent in dossier.told
         ],
-        "evidence": [_exhibit_json(exhibit) for exhibit in dossier.evidence],
+        "evidence": [_exhibit_json(exhibit, dossier) for exhibit in dossier.evidence],
         "unmasked": dossier.unmasked,
         "evaluation": None
         if dossier.evaluation is None
@@ -153,11 +154,14 @@ def _verified_json(head: str, flaw: Any) -> dict[str, Any]:
     }
 
 
-def _exhibit_json(exhibit: Exhibit) -> dict[str, Any]:
+def _exhibit_json(exhibit: Exhibit, dossier: Dossier) -> dict[str, Any]:
     kept = exhibit.kept
     content = {
         key: value for key, value in kept.content.items() if key not in ("text", "assessment")
     }
+    if content.get("author") and not dossier.unmasked:
+        # Enough to tell two apart within a dossier, too little to follow one through the store.
+        content["author"] = str(content["author"])[-4:]
     return {
         **content,
         "piece": kept.id,
@@ -429,7 +433,7 @@ class _Page:
     def _text(self, text: str) -> str:
         if self._style is Style.TEXT:
             return plain(text)
-        return dressed(harmless(text, _TEXT_LIMIT), Style.MARKDOWN)
+        return _still(harmless(text, _TEXT_LIMIT))
 
     def _strong(self, text: str) -> str:
         return self._text(text) if self._style is Style.TEXT else f"**{self._text(text)}**"
@@ -514,6 +518,11 @@ class _Page:
         units = [("day", days), ("hour", hours), ("minute", minutes)]
         said = [self._words.count(f"duration.{unit}", count) for unit, count in units if count]
         return " ".join(said[:2]) or self._words.count("duration.minute", 0)
+
+
+def _still(text: str) -> str:
+    """Text that formats nothing in Markdown, and stays readable in its raw form."""
+    return _AT_START.sub(r"\1\\\2", _MARKS.sub(r"\\\g<0>", text))
 
 
 def _row(cells: Sequence[str]) -> str:
