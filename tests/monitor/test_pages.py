@@ -21,7 +21,7 @@ from alerts.links import Action, Links
 from monitor.pages import FORM_BYTES, incident_routes
 from monitor.site import SiteServer
 from tests.alerts.hostile import HOSTILE
-from tests.monitor.office import Office, office
+from tests.monitor.counter import Office, office
 
 
 class Visitor:

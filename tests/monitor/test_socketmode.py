@@ -19,7 +19,7 @@ from monitor.log import set_up
 from monitor.socketmode import SocketMode, is_safe_socket, presses
 from tests.alerts.blockkit import buttons_of, problems
 from tests.alerts.slackserver import APP_TOKEN, TOKEN, Answer, Workspace, slack_server
-from tests.monitor.office import Office, office
+from tests.monitor.counter import Office, office
 
 ROOT = ("Cmerk", "17.1")
 
