@@ -21,11 +21,10 @@ from connectors.base import (
     Context,
     Cursor,
     Page,
-    Post,
     Reject,
     SourceFault,
 )
-from connectors.mentionfile import MentionLineError, parse_line
+from connectors.mentionfile import Lot, MentionLineError, read_line
 from connectors.options import Options as BaseOptions
 from connectors.plaintext import one_line
 
@@ -98,9 +97,9 @@ class FileConnector:
         trouble: ConnectorError | None = None
         for path in files:
             try:
-                for posts, rejects, place in self._read(path, places[path.name]):
+                for lot, place in self._read(path, places[path.name]):
                     places[path.name] = place
-                    yield Page(posts, _cursor(places), rejects)
+                    yield lot.page(_cursor(places))
             except OSError as error:
                 trouble = trouble or _os_trouble(path, error)
         yield Page((), _cursor(places))
@@ -127,7 +126,7 @@ class FileConnector:
             )
         return [path]
 
-    def _read(self, path: Path, place: _Place) -> Iterator[tuple[list[Post], list[Reject], _Place]]:
+    def _read(self, path: Path, place: _Place) -> Iterator[tuple[Lot, _Place]]:
         """Yield what one file adds, a page at a time, with the place after it."""
         with path.open("rb") as file:
             if not place.still_fits(file, path.stat().st_size):
@@ -135,30 +134,29 @@ class FileConnector:
             file.seek(place.offset)
             lines = _Lines(file, self._options.max_line_bytes, skipping=place.skipping)
             while True:
-                posts, rejects = self._page(lines)
+                lot = self._lot(lines)
                 after = _Place.at(file, lines.offset, skipping=lines.skipping)
                 if after != place:
-                    yield posts, rejects, after
+                    yield lot, after
                 if lines.exhausted:
                     return
                 place = after
                 file.seek(place.offset)
 
-    def _page(self, lines: _Lines) -> tuple[list[Post], list[Reject]]:
-        posts: list[Post] = []
-        rejects: list[Reject] = []
-        while len(posts) + len(rejects) < self._options.page_lines:
+    def _lot(self, lines: _Lines) -> Lot:
+        lot = Lot()
+        while len(lot) < self._options.page_lines:
             line = lines.next()
             if line is None:
                 break
             if isinstance(line, Reject):
-                rejects.append(line)
+                lot.rejects.append(line)
                 continue
             try:
-                posts.append(parse_line(line))
+                lot.add(read_line(line))
             except MentionLineError as error:
-                rejects.append(Reject(str(error), _excerpt(line)))
-        return posts, rejects
+                lot.rejects.append(Reject(str(error), _excerpt(line)))
+        return lot
 
 
 class _Lines:

@@ -2,19 +2,22 @@
 
 Shared by the ``file`` connector and by ``merkwacht import``, ``export`` and ``backtest``. The keys
 of a line are ``id, source, url, author, author_followers, published_at, lang, text, likes, shares,
-replies``; others are ignored, so that an export with assessments can be read again.
+replies`` and, for a post that was changed, ``edited_at``; others are ignored, so that an export with
+assessments can be read again. A line with ``id``, ``source`` and ``"deleted": true`` says that the
+platform deleted the post.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from connectors.base import Engagement, Post
+from connectors.base import Cursor, Engagement, Page, Post, Reject
 from connectors.plaintext import clean, language_tag, one_line, web_url
 
 _Count = Annotated[int, Field(ge=0, le=2**53)]
@@ -24,6 +27,37 @@ class MentionLineError(ValueError):
     """A line that is no mention; the message is one clause that names what is wrong with it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """Says that a platform deleted a post."""
+
+    platform: str
+    id: str
+
+
+@dataclass(slots=True)
+class Lot:
+    """What some lines of a source hold."""
+
+    posts: list[Post] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    deleted: list[tuple[str, str]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.posts) + len(self.rejects) + len(self.deleted)
+
+    def add(self, found: Post | Deleted) -> None:
+        """Take in what a line says."""
+        if isinstance(found, Deleted):
+            self.deleted.append((found.platform, found.id))
+        else:
+            self.posts.append(found)
+
+    def page(self, cursor: Cursor) -> Page:
+        """The page of these lines."""
+        return Page(self.posts, cursor, self.rejects, deleted=self.deleted)
+
+
 class _Line(BaseModel):
     model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True, hide_input_in_errors=True)
 
@@ -31,6 +65,7 @@ class _Line(BaseModel):
     source: Annotated[str, Field(min_length=1, max_length=50)]
     text: str
     published_at: AwareDatetime
+    edited_at: AwareDatetime | None = None
     url: str | None = None
     author: str | None = None
     author_followers: _Count | None = None
@@ -40,10 +75,29 @@ class _Line(BaseModel):
     replies: _Count | None = None
 
 
+class _DeletedLine(BaseModel):
+    model_config = _Line.model_config
+
+    id: Annotated[str, Field(min_length=1, max_length=500)]
+    source: Annotated[str, Field(min_length=1, max_length=50)]
+
+
 def parse_line(line: str | bytes) -> Post:
-    """Read one line.
+    """Read one line that is a mention.
 
     Text is cleaned of what cannot be stored; an address that is no web address is dropped.
+
+    Raises:
+        MentionLineError: not JSON, a key missing, a value of the wrong kind, a deletion.
+    """
+    found = read_line(line)
+    if isinstance(found, Deleted):
+        raise MentionLineError("says that a post was deleted, which only a source can say")
+    return found
+
+
+def read_line(line: str | bytes) -> Post | Deleted:
+    """Read one line of a source, which may also say that a post was deleted.
 
     Raises:
         MentionLineError: not JSON, a key missing, a value of the wrong kind.
@@ -57,11 +111,11 @@ def parse_line(line: str | bytes) -> Post:
         raise MentionLineError(f"not JSON: {error.msg} at column {error.colno}") from None
     except (RecursionError, ValueError):
         raise MentionLineError("not JSON of a sensible depth and size") from None
-    return parse_object(value)
+    return read_object(value)
 
 
-def parse_object(value: Any) -> Post:
-    """Turn the JSON object of one line into a post.
+def read_object(value: Any) -> Post | Deleted:
+    """Turn the JSON object of one line into a post, or into what says that one was deleted.
 
     Raises:
         MentionLineError: no object, a key missing, a value of the wrong kind.
@@ -69,13 +123,17 @@ def parse_object(value: Any) -> Post:
     if not isinstance(value, dict):
         raise MentionLineError("not a JSON object")
     try:
+        if value.get("deleted") is True:
+            gone = _DeletedLine.model_validate(_storable(value))
+            return Deleted(gone.source, gone.id)
         line = _Line.model_validate(_storable(value))
         published_at = line.published_at.astimezone(UTC)
+        edited_at = None if line.edited_at is None else line.edited_at.astimezone(UTC)
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors())
         raise MentionLineError("; ".join(problems)[:500]) from None
     except OverflowError:
-        raise MentionLineError("published_at: beyond the years that can be counted") from None
+        raise MentionLineError("published_at or edited_at: beyond the years that can be counted") from None
     return Post(
         platform=line.source,
         id=line.id,
@@ -86,6 +144,7 @@ def parse_object(value: Any) -> Post:
         author_followers=line.author_followers,
         language=language_tag(line.lang),
         engagement=Engagement(line.likes or 0, line.shares or 0, line.replies or 0),
+        edited_at=edited_at,
     )
 
 
@@ -115,8 +174,8 @@ def _storable(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_object(post: Post) -> dict[str, Any]:
-    """Give the JSON object for ``post``: the inverse of :func:`parse_object`."""
-    return {
+    """Give the JSON object for ``post``: the inverse of :func:`read_object`."""
+    found: dict[str, Any] = {
         "id": post.id,
         "source": post.platform,
         "url": post.url,
@@ -129,6 +188,9 @@ def to_object(post: Post) -> dict[str, Any]:
         "shares": post.engagement.shares,
         "replies": post.engagement.replies,
     }
+    if post.edited_at is not None:
+        found["edited_at"] = _iso(post.edited_at)
+    return found
 
 
 def to_line(post: Post) -> str:

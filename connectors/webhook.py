@@ -16,7 +16,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from connectors.base import Arrival, Clock, Context, Cursor, Page, Post, Reject
 from connectors.intake import Greeting, NotAdmittedError, Place, Push, items
-from connectors.mentionfile import MentionLineError, parse_line, parse_object
+from connectors.mentionfile import Deleted, Lot, MentionLineError, read_line, read_object
 from connectors.options import SECRET_PLACES
 from connectors.options import Options as BaseOptions
 from connectors.plaintext import one_line
@@ -74,29 +74,30 @@ class WebhookConnector:
     def fetch(self, cursor: Cursor | None) -> Iterator[Page]:
         """Yield what was pushed since. See :class:`connectors.base.Connector`."""
         place = Place.read((cursor or {}).get("intake"))
-        posts: list[Post] = []
-        rejects: list[Reject] = []
+        lot = Lot()
         for line, arrival, after in items(self._context.intake, place, _lines):
             place = after
             if line is None:
                 continue
             try:
-                posts.append(self._post(line, arrival))
+                lot.add(self._found(line, arrival))
             except MentionLineError as error:
-                rejects.append(Reject(str(error), _excerpt(line)))
-            if len(posts) + len(rejects) >= _PAGE:
-                yield Page(posts, {"intake": place.kept()}, rejects)
-                posts, rejects = [], []
-        yield Page(posts, {"intake": place.kept()}, rejects)
+                lot.rejects.append(Reject(str(error), _excerpt(line)))
+            if len(lot) >= _PAGE:
+                yield lot.page({"intake": place.kept()})
+                lot = Lot()
+        yield lot.page({"intake": place.kept()})
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _post(self, line: Any, arrival: Arrival) -> Post:
+    def _found(self, line: Any, arrival: Arrival) -> Post | Deleted:
         platform = self._options.platform
         if platform is not None and isinstance(line, dict):
             line = {**line, "source": platform}
-        post = parse_line(line) if isinstance(line, bytes) else parse_object(line)
+        post = read_line(line) if isinstance(line, bytes) else read_object(line)
+        if isinstance(post, Deleted):
+            return replace(post, platform=platform or post.platform)
         # Nobody can have read it before it was written: one of the clocks is ahead.
         published_at = min(post.published_at, arrival.received_at)
         return replace(post, platform=platform or post.platform, published_at=published_at)

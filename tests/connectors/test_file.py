@@ -53,6 +53,14 @@ def test_lines_become_posts_once(path: Path, context: Context) -> None:
     assert follower.ids() == []
 
 
+def test_a_line_that_says_deleted_is_handed_on(path: Path, context: Context) -> None:
+    gone = '{"id": "1", "source": "x", "deleted": true}'
+    path.write_text(f"{line('1')}\n{gone}\n{gone}\n")
+    pages = Follower(path, context, page_lines=2).pages()
+    assert [len(page.posts) for page in pages] == [1, 0, 0]
+    assert [list(page.deleted) for page in pages] == [[("x", "1")], [("x", "1")], []]
+
+
 def test_a_growing_file_is_followed(path: Path, context: Context) -> None:
     follower = Follower(path, context)
     path.write_text(line("1") + "\n")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.base import Engagement, Post
-from connectors.mentionfile import MentionLineError, parse_line, to_line
+from connectors.mentionfile import Deleted, MentionLineError, parse_line, read_line, to_line
 
 LEAST = {"id": "1", "source": "news", "text": "tekst", "published_at": "2026-11-10T12:00:00Z"}
 
@@ -31,6 +31,11 @@ posts = st.builds(
     language=st.none() | st.sampled_from(["nl", "en-gb"]),
     engagement=st.builds(
         Engagement, st.integers(0, 2**50), st.integers(0, 2**50), st.integers(0, 2**50)
+    ),
+    edited_at=st.none()
+    | st.datetimes(
+        datetime(1990, 1, 1),  # noqa: DTZ001 - the zone is added by the strategy
+        timezones=st.just(UTC),
     ),
 )
 
@@ -135,3 +140,13 @@ def test_further_keys_are_ignored_and_numbers_may_be_ids() -> None:
 
 def test_a_byte_order_mark_is_no_content() -> None:
     assert parse_line(b"\xef\xbb\xbf" + json.dumps(LEAST).encode()).id == "1"
+
+
+def test_a_line_may_say_that_a_post_was_deleted() -> None:
+    line = json.dumps({"id": 7, "source": "x", "deleted": True})
+    assert read_line(line) == Deleted("x", "7")
+    with pytest.raises(MentionLineError, match="only a source can say"):
+        parse_line(line)
+    assert isinstance(read_line(json.dumps({**LEAST, "deleted": False})), Post)
+    with pytest.raises(MentionLineError, match="source"):
+        read_line(json.dumps({"id": 7, "deleted": True}))

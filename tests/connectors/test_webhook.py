@@ -94,6 +94,14 @@ def test_json_lines_are_read_line_by_line_and_bad_ones_set_aside(
     assert reason.startswith("not JSON")
 
 
+def test_a_push_may_say_that_a_post_was_deleted(
+    pushes: Pushes, made: Callable[..., WebhookConnector]
+) -> None:
+    pushes.push(b'[{"id": 1, "source": "x", "deleted": true}]')
+    [page, *_] = made(platform="forum").fetch(None)
+    assert (list(page.posts), list(page.deleted)) == ([], [("forum", "1")])
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b" ", b"[]", b'{"mentions": []}'],
