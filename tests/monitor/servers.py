@@ -56,6 +56,8 @@ class MailServer:
         self.refused: list[Mail] = []
         self.answer = answer or (lambda _mail: "250 taken")
         self.password = password
+        self.hang_up = False
+        """Whether to break off after a mail was taken, before saying so."""
         self.port = _free_port()
         self._controller: Controller | None = None
 
@@ -97,10 +99,13 @@ class MailServer:
         good = login.login == b"merkwacht" and login.password == (self.password or "").encode()
         return AuthResult(success=good, handled=good)
 
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         """Keep one mail, or not; called by aiosmtpd."""
         mail = _read_mail(envelope.original_content or b"", tuple(envelope.rcpt_tos))
-        return await asyncio.get_running_loop().run_in_executor(None, self._take, mail)
+        reply = await asyncio.get_running_loop().run_in_executor(None, self._take, mail)
+        if self.hang_up:
+            server.transport.abort()
+        return reply
 
     def _take(self, mail: Mail) -> str:
         # In the thread: aiosmtpd cancels the coroutine of a client that goes away (or is killed by
