@@ -9,6 +9,7 @@ from connectors.googlealerts import GoogleAlertsConnector
 from connectors.hackernews import HackerNewsConnector
 from connectors.imap import ImapConnector
 from connectors.instagram import InstagramConnector
+from connectors.linkedin import LinkedInConnector
 from connectors.mastodon import MastodonConnector
 from connectors.plugins import discover
 from connectors.reddit import RedditConnector
@@ -27,6 +28,7 @@ BUILT_IN: dict[str, type[Connector]] = {
     "hackernews": HackerNewsConnector,
     "imap": ImapConnector,
     "instagram": InstagramConnector,
+    "linkedin": LinkedInConnector,
     "mastodon": MastodonConnector,
     "reddit": RedditConnector,
     "rss": RssConnector,

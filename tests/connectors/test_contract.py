@@ -134,6 +134,19 @@ ONE_POST["facebook"] = json.dumps(
 ONE_POST["instagram"] = json.dumps(
     {"data": [{"id": "1", "caption": "zonnehoek", "timestamp": "2026-11-10T11:59:00+0000"}]}
 ).encode()
+ONE_POST["linkedin"] = json.dumps(
+    {
+        "elements": [
+            {
+                "action": "COMMENT",
+                "organizationalEntity": "urn:li:organization:1",
+                "generatedActivity": "urn:li:comment:(activity:1,2)",
+                "decoratedGeneratedActivity": {"comment": {"text": "zonnehoek"}},
+                "lastModifiedAt": 1_794_311_940_000,
+            }
+        ]
+    }
+).encode()
 ONE_POST["webhook"] = ONE_POST["file"]
 ONE_POST["imap"] = b"From: a@b.example\r\n\r\nzonnehoek"
 NOTHING = {"x": b'{"meta": {"result_count": 0}}', "mastodon": b"[]"}
@@ -171,6 +184,13 @@ OVER_HTTP: dict[str, Callable[[str], dict[str, Any]]] = {
         "page_id": "1",
         "access_token": "s3cret",
         "app_secret": "s3cret-too",
+        "timeout_seconds": 0.5,
+    },
+    "linkedin": lambda url: {
+        "base_url": url,
+        "organization_id": "1",
+        "access_token": "s3cret",
+        "client_secret": "s3cret-too",
         "timeout_seconds": 0.5,
     },
     "instagram": lambda url: {
