@@ -11,6 +11,7 @@ from alerts.clocks import begin, clocks_for
 from alerts.escalation import who_may_rest
 from alerts.history import standing
 from alerts.incidents import Joined, correlate, subject_of
+from alerts.links import LinkMaker
 from alerts.routes import Decision, plan, rules_of
 from monitor.log import logger
 from monitor.metrics import Metrics
@@ -45,8 +46,15 @@ class _Happened:
 class Announcer:
     """Turns signals into incidents, and what happened to them into news."""
 
-    def __init__(self, rulebook: Rulebook, *, installation: str, metrics: Metrics) -> None:
-        self.teller = Teller(rulebook, installation=installation, metrics=metrics)
+    def __init__(
+        self,
+        rulebook: Rulebook,
+        *,
+        installation: str,
+        metrics: Metrics,
+        links: LinkMaker | None = None,
+    ) -> None:
+        self.teller = Teller(rulebook, installation=installation, metrics=metrics, links=links)
         """What the rulebook says; makes rounds."""
         self._rules = rulebook
         self._metrics = metrics

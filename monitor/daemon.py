@@ -299,6 +299,11 @@ class Daemon:
         if not self._ticking:
             self._inbox.post_once("assess", partial(self._turn, "assess"))
 
+    def acted(self) -> None:
+        """Somebody did something with an incident: do not wait for the next turn to say so."""
+        if not self._ticking and not self._stopping:
+            self._inbox.post_once("follow", partial(self._turn, "follow"))
+
     def delivered(self) -> None:
         """A message is out: the next of its lane need not wait for the next turn."""
         if not self._ticking and not self._stopping:

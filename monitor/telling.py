@@ -29,7 +29,8 @@ from alerts.grouping import (
 from alerts.history import Entry, Happened
 from alerts.holding import Circumstances, Ruling, rule_on
 from alerts.incidents import CRISIS_SUBJECT
-from alerts.message import Exhibit, Occasion, as_drill, compose, to_json
+from alerts.links import LinkMaker
+from alerts.message import Exhibit, Occasion, as_drill, compose, to_json, with_links
 from alerts.rota import RotaOptions
 from alerts.routes import (
     Leaf,
@@ -105,8 +106,16 @@ def rulebook_of(config: Config, handles: Mapping[str, frozenset[str]]) -> Rulebo
 class Teller:
     """Knows the rulebook, and what follows from it alone. Makes rounds."""
 
-    def __init__(self, rules: Rulebook, *, installation: str, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        rules: Rulebook,
+        *,
+        installation: str,
+        metrics: Metrics,
+        links: LinkMaker | None = None,
+    ) -> None:
         self.rules = rules
+        self.links = links
         self.installation = installation
         self.metrics = metrics
         self.calendar = Calendar(rules.office)
@@ -544,6 +553,9 @@ class Round:
             return
         lead = self._incident(first.incident_id)
         message = self._message(planned.leaves, reason, self._language(first.receiver))
+        if self._teller.links is not None and len(planned.leaves) == 1:
+            # Of several incidents a link could show only one.
+            message = with_links(message, self._teller.links, lead, first.receiver, self.now)
         before = self.unit.outbox.planned(lead.id, first.receiver, first.channel)
         self.unit.outbox.add(
             key=self._key(lead, first, before),
