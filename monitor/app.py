@@ -22,8 +22,10 @@ from prometheus_client import CollectorRegistry
 
 from alerts import CHANNELS
 from alerts.base import Channel
+from alerts.links import Links
 from alerts.pacing import Pacer, pace_of
 from alerts.routes import Via
+from alerts.slack import SlackChannel
 from classifiers.assessor import Assessor
 from classifiers.base import Classifier, LeakThresholds, Model
 from classifiers.detectors import default_detectors
@@ -47,9 +49,10 @@ from monitor.config import (
     SourceBase,
     load,
 )
-from monitor.daemon import PERIODS, Daemon, Steps
+from monitor.daemon import PERIODS, Daemon, Listener, Steps
 from monitor.database import StoreError
 from monitor.delivering import DeliverStep
+from monitor.desk import Desk
 from monitor.detecting import DetectStep, Watched
 from monitor.following import FollowStep
 from monitor.heartbeat import Heartbeat
@@ -167,6 +170,9 @@ class App:
     def _poke(self) -> None:
         self.daemon.poke()
 
+    def _on_acted(self) -> None:
+        self.daemon.acted()
+
     def _on_delivered(self) -> None:
         self.daemon.delivered()
 
@@ -204,6 +210,7 @@ class App:
         )
         self.metrics.build.info({"version": program_version(), "model": classifier.version})
         second = self._second(config, classifier)
+        links = build_links(config, self.pseudonyms)
         thinking = build_thinking(
             config,
             brands=brands,
@@ -214,8 +221,18 @@ class App:
             metrics=self.metrics,
             now=self.now,
             second=second,
+            links=links,
         )
-
+        counter = Desk(
+            store=self.store,
+            inbox=self._inbox,
+            links=links,
+            rulebook=thinking.announcer.teller.rules,
+            announcer=thinking.announcer,
+            metrics=self.metrics,
+            now=self.now,
+            changed=self._on_acted,
+        )
         vouch = self._vouch(config, thinking.announcer, channels, pacers)
 
         def close() -> None:
@@ -260,7 +277,8 @@ class App:
             vouch=vouch,
             follow=thinking.follow,
             close=close,
-            routes=self._routes(desk),
+            routes=self._routes(desk, counter),
+            listeners=build_listeners(channels, counter, self.metrics),
         )
 
     def _vouch(
@@ -329,14 +347,15 @@ class App:
             "channels_down": broken,
         }
 
-    def _routes(self, desk: IntakeDesk) -> Sequence[BaseRoute]:
+    def _routes(self, desk: IntakeDesk, counter: Desk) -> Sequence[BaseRoute]:
         """What the public address answers, where there is one."""
         if self.site is None:
             return ()
         # Imported here: only who serves needs a web server.
+        from monitor.pages import incident_routes  # noqa: PLC0415
         from monitor.reception import intake_routes  # noqa: PLC0415
 
-        return intake_routes(desk)
+        return [*intake_routes(desk), *incident_routes(counter)]
 
     def _second(self, config: Config, classifier: Assessor) -> Seconding | None:
         options, opinion = config.classifiers.second_opinion, build_opinion(config)
@@ -375,6 +394,7 @@ def build_thinking(
     metrics: Metrics,
     now: Callable[[], datetime],
     second: Seconding | None = None,
+    links: Links | None = None,
 ) -> Thinking:
     """The steps of a configuration between coming in and going out.
 
@@ -388,11 +408,13 @@ def build_thinking(
         metrics: counts.
         now: the clock.
         second: whom to ask about doubtful leaks.
+        links: into messages, for people to see and take an incident.
     """
     announcer = Announcer(
         rulebook_of(config, {name: brand.handles for name, brand in brands.items()}),
         installation=installation,
         metrics=metrics,
+        links=links,
     )
     return Thinking(
         assess=AssessStep(
@@ -464,6 +486,33 @@ def build_site_server(config: Config, metrics: Metrics) -> SiteServer | None:
         key=web.key_file,
         metrics=metrics,
     )
+
+
+def build_links(config: Config, pseudonyms: Pseudonyms) -> Links:
+    """What signs tickets; makes links where there is a public address."""
+    web = config.web
+    return Links(
+        pseudonyms.derive("incident tickets"),
+        public_url=web.public_url if web.enabled else None,
+        lifetime=timedelta(days=web.link_days),
+    )
+
+
+def build_listeners(
+    channels: Mapping[str, Channel], desk: Desk, metrics: Metrics
+) -> list[Listener]:
+    """What hears from people: Slack channels with buttons."""
+    hearing = {
+        name: channel
+        for name, channel in channels.items()
+        if isinstance(channel, SlackChannel) and channel.app_token is not None
+    }
+    if not hearing:
+        return []
+    # Imported here: its library is large, and few commands listen.
+    from monitor.socketmode import SocketMode  # noqa: PLC0415
+
+    return [SocketMode(name, channel, desk, metrics) for name, channel in hearing.items()]
 
 
 def build_channels(config: Config) -> dict[str, Channel]:
