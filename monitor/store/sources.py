@@ -17,6 +17,7 @@ from monitor.tables import CoverageRow, RejectRow, SourceRow
 
 LONGEST_WAIT = timedelta(days=1)
 """No poll is ever due later than this."""
+REJECTS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +154,14 @@ class Sources:
         return new
 
     def purge_rejects(self, before: datetime) -> int:
-        """Delete rejects kept before a moment; returns how many."""
-        statement = delete(RejectRow).where(col(RejectRow.at) < before)
+        """Delete what of the oldest rejects was kept before a moment; returns how many.
+
+        One call looks at ``REJECTS_AT_ONCE`` of them, however many there are.
+        """
+        oldest = select(RejectRow.id).order_by(col(RejectRow.id)).limit(REJECTS_AT_ONCE)
+        statement = delete(RejectRow).where(
+            col(RejectRow.id).in_(oldest), col(RejectRow.at) < before
+        )
         return self._session.connection().execute(statement).rowcount
 
     def rejects(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import event
 
 from alerts.base import Receipt
+from connectors.base import Reject
 from monitor.store import Store, Unit
 from tests.alerts.make import assessment
 from tests.monitor.make import NOON, add_incident, add_notification, fresh_store, new_mention, sql
@@ -204,3 +205,25 @@ def test_history_does_not_make_the_hot_queries_dearer(store: Store) -> None:
     dearer = {name: (young[name], old[name]) for name in HOT if old[name] > 2 * young[name] + 20}
     assert dearer == {}
     assert max(young.values()) > 10, "something was counted"
+
+
+def test_old_rejects_are_deleted_bit_by_bit_at_the_same_price_however_many_there_are(
+    store: Store,
+) -> None:
+    def keep(first: int, number: int, at: datetime) -> None:
+        rejects = [Reject("no text", f"item {first + each}") for each in range(number)]
+        with store.write() as unit:
+            assert unit.sources.reject("feed", rejects, at) == number
+
+    def purge() -> tuple[int, int]:
+        with counted(store) as steps, store.write() as unit:
+            deleted = unit.sources.purge_rejects(NOON - DAY)
+        return deleted, steps[0]
+
+    keep(0, 600, NOON)
+    nothing, few = purge()
+    keep(600, 1800, NOON)
+    assert purge()[1] < 1.2 * few
+    assert nothing == 0
+    sql(store.path, "UPDATE reject SET at = '2020-01-01 00:00:00.000000' WHERE id <= 700")
+    assert [purge()[0] for _ in range(3)] == [500, 200, 0]
