@@ -227,6 +227,7 @@ class Office:
     desks: dict[str, Desk]
     stand_ins: Mapping[tuple[str, str], Via]
     pacers: Mapping[str, Pacer]
+    broken_after: timedelta
 
     def __post_init__(self) -> None:
         self.store = fresh_store(self.folder, busy_seconds=0.05)
@@ -263,7 +264,7 @@ class Office:
         )
         self.watch = OutageWatch(
             announcer=Announcer(rules, installation="here", metrics=self.metrics),
-            broken_after=dict.fromkeys(self.desks, timedelta(minutes=10)),
+            broken_after=dict.fromkeys(self.desks, self.broken_after),
         )
 
     def die(self) -> None:
@@ -341,10 +342,11 @@ def office(
     *kinds: str,
     stand_ins: Mapping[tuple[str, str], Via] | None = None,
     pacers: Mapping[str, Pacer] | None = None,
+    broken_after: timedelta = timedelta(minutes=10),
 ) -> Iterator[Office]:
     """An office with a channel of each kind, named after it."""
     desks = {kind: DESKS[kind]() for kind in kinds}
-    made = Office(folder, desks, stand_ins or {}, pacers or {})
+    made = Office(folder, desks, stand_ins or {}, pacers or {}, broken_after)
     try:
         yield made
     finally:
