@@ -34,7 +34,7 @@ from tests.monitor.servers import Answer, Mail, MailServer, WebServer
 PATIENCE = 0.5
 """Seconds that channels give their servers here."""
 
-_KEY = re.compile(r"mw-\d+-\w+-\w+")
+_KEY = re.compile(r"mw-(?:daily-[\d-]+|\d+-\w+)-\w+")
 
 
 class Desk:
