@@ -102,8 +102,7 @@ class _Known:
     def __init__(self, now: datetime, source: Source, unit: Unit) -> None:
         heard = [
             each.started_at
-            for each in unit.sources.coverage(now - _HISTORY, now)
-            if each.source == source.name
+            for each in unit.sources.coverage(now - _HISTORY, now, source=source.name)
         ]
         self.at = _hour_of(max(min(heard, default=now), now - _HISTORY))
         self.detector = SpikeDetector(bucket=_HOUR)
@@ -147,9 +146,7 @@ class _Hours:
     """What a source brought in each hour, and whether it was heard."""
 
     def __init__(self, unit: Unit, source: Source, since: datetime, until: datetime) -> None:
-        self._stretches = [
-            each for each in unit.sources.coverage(since, until) if each.source == source.name
-        ]
+        self._stretches = unit.sources.coverage(since, until, source=source.name)
         self._patience = source.interval * 1.5
         self._counts: dict[datetime, int] = {}
         brands = [brand.name for brand in source.brands]

@@ -125,17 +125,17 @@ class Sources:
         else:
             self._session.add(CoverageRow(source=name, started_at=now, ended_at=now))
 
-    def coverage(self, since: datetime, until: datetime) -> list[Stretch]:
-        """The stretches of all sources that touch ``since``..``until``."""
-        query = select(CoverageRow).where(
+    def coverage(
+        self, since: datetime, until: datetime, *, source: str | None = None
+    ) -> list[Stretch]:
+        """The stretches of one source, or of all, that touch ``since``..``until``."""
+        query = select(CoverageRow.source, CoverageRow.started_at, CoverageRow.ended_at).where(
             # Asked source by source, the index leads past all that ended before.
-            col(CoverageRow.source).in_(select(SourceRow.name)),
+            col(CoverageRow.source).in_(select(SourceRow.name) if source is None else [source]),
             col(CoverageRow.ended_at) >= since,
             col(CoverageRow.started_at) <= until,
         )
-        return [
-            Stretch(row.source, row.started_at, row.ended_at) for row in self._session.exec(query)
-        ]
+        return [Stretch(*row) for row in self._session.exec(query)]
 
     def reject(self, name: str, rejects: Sequence[Reject], now: datetime) -> int:
         """Keep what could not be read; the same item once. Returns how many were new."""
