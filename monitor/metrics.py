@@ -38,6 +38,12 @@ class Metrics:
             ["source", "outcome"],
             registry=registry,
         )
+        self.poll_lateness = Histogram(
+            "merkwacht_poll_lateness_seconds",
+            "How long after its due time a poll began.",
+            buckets=(0.5, 1, 2, 5, 10, 30, 60, 300, 1800),
+            registry=registry,
+        )
         self.poll_seconds = Histogram(
             "merkwacht_poll_duration_seconds",
             "Time a poll took.",

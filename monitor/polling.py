@@ -31,6 +31,7 @@ from monitor.metrics import OK, Metrics
 from monitor.privacy import Pseudonyms
 from monitor.schedule import after_failure, after_success
 from monitor.store import Store, Unit
+from monitor.store.crowd import bucket_of
 from monitor.store.mentions import NewMention
 from monitor.store.sources import SourceState
 
@@ -133,12 +134,14 @@ class PollStep:
             name, record = next(iter(self._unrecorded.items()))
             record()
             del self._unrecorded[name]
+        now = self._now()
         with self._store.read() as unit:
-            due = unit.sources.due(list(self.sources), self._now())
+            due = unit.sources.due(list(self.sources), now)
         started = 0
         for state in due:
             if state.name not in self._in_flight:
                 self._in_flight.add(state.name)
+                self._metrics.poll_lateness.observe((now - state.next_due_at).total_seconds())
                 self._pool.submit(self._fetch, self.sources[state.name], state.cursor)
                 started += 1
         return started
@@ -191,6 +194,8 @@ class PollStep:
                 page.deleted, [brand.name for brand in source.brands], now
             )
             rejected = unit.sources.reject(source.name, _harmless(page.rejects), now)
+            for brand in source.brands:
+                unit.crowd.count_unread(brand.name, source.name, _by_bucket(page, brand))
             unit.sources.advance(source.name, page.cursor)
         self._metrics.posts_fetched.labels(source.name).inc(len(page.posts))
         self._metrics.rejects.labels(source.name).inc(rejected)
@@ -305,6 +310,15 @@ class PollStep:
             next_due_at=due.isoformat(timespec="seconds"),
             error=str(error),
         )
+
+
+def _by_bucket(page: Page, brand: Brand) -> Counter[datetime]:
+    """What the source counted for a brand's query without showing it, by bucket."""
+    counts: Counter[datetime] = Counter()
+    for each in page.counts:
+        if each.query == brand.query.source:
+            counts[bucket_of(each.start)] += each.number
+    return counts
 
 
 def _agreed_pause(state: SourceState) -> timedelta:
