@@ -171,8 +171,8 @@ class Heartbeat:
             self._log.exception("defect")
         else:
             if not answer.ok:
-                error = refusal(self._where, answer)
-                outcome, trouble = error.fault.value, str(error)
+                refused = refusal(self._where, answer)
+                outcome, trouble = refused.fault.value, str(refused)
         self._inbox.post(lambda: self._end(outcome, trouble))
 
     def _end(self, outcome: str, trouble: str) -> None:
