@@ -52,10 +52,12 @@ class Silences:
 
     def all(self, *, since: datetime | None = None) -> list[KeptSilence]:
         """Those that end after a moment, or all there ever were, oldest first."""
-        query = select(SilenceRow).order_by(col(SilenceRow.id))
+        query = select(SilenceRow)
         if since is not None:
             query = query.where(col(SilenceRow.ends_at) > since)
-        return [_to_kept(row) for row in self._session.exec(query)]
+        # Sorted here: asked to, SQLite would read all there ever were, in order of their ids.
+        rows = sorted(self._session.exec(query), key=lambda row: row.id or 0)
+        return [_to_kept(row) for row in rows]
 
     def get(self, number: int) -> KeptSilence | None:
         """One silence, or None."""
