@@ -17,6 +17,7 @@ from alerts.history import Entry, Happened
 from alerts.ledger import Finding as Verified
 from alerts.message import compose
 from alerts.playbooks import Playbook, Tick, about, attached, is_confidential, playbook, ticks
+from alerts.words import words as alert_words
 from classifiers.base import Confidence, Finding, Leak, LeakBand, LeakCategory
 from classifiers.explain import explain
 from classifiers.masking import mask
@@ -142,6 +143,7 @@ def gather(
     entries = [entry for line in history if (entry := line.entry()) is not None]
     signals = unit.incidents.signals(number)
     _, posts = unit.incidents.exhibits(number, 1)
+    evidence = tuple(_exhibits(unit, family, language, unmasked=unmasked))
     words = compose(
         incident,
         Event.OPENED,
@@ -158,7 +160,9 @@ def gather(
         family=tuple(family),
         title=words.title,
         summary=words.summary,
-        reasons=words.why,
+        reasons=tuple(
+            each for each in words.why if each[0] != alert_words(language).text("why.now")
+        ),
         history=tuple(history),
         notes=tuple(_note(line, unmasked=unmasked) for line in history),
         clocks=tuple(clock for each in family for clock in unit.following.clocks(each)),
@@ -169,8 +173,9 @@ def gather(
             )
         ),
         chapters=tuple(_chapters(incident, entries, language)),
-        evidence=tuple(_exhibits(unit, family, language, unmasked=unmasked)),
-        posts=posts,
+        evidence=evidence,
+        # Posts whose time was over are gone; those that were kept are still known of.
+        posts=max(posts, len({exhibit.kept.mention_id for exhibit in evidence})),
         evaluation=_evaluation(history, number),
         verified=unit.incidents.chain.verify(),
         verified_evidence=unit.incidents.evidence.verify(),

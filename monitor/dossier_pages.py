@@ -23,7 +23,9 @@ from alerts.notice import Style
 from alerts.plain import one_line, plain
 from alerts.words import words
 from monitor.dossier import Dossier, Exhibit, step_words
+from monitor.store.following import ClockRun
 from monitor.store.history import PROGRAM, HistoryEntry
+from monitor.store.incidents import PART_OF, TOOK_IN
 
 SHOWN = 20
 """Pieces of evidence that a page shows; JSON has all."""
@@ -103,6 +105,7 @@ def as_json(dossier: Dossier) -> str:
                 "receiver": sent.receiver,
                 "channel": sent.channel,
                 "event": sent.event,
+                "reason": sent.reason or None,
                 "planned_at": sent.created_at.isoformat(),
                 "state": sent.state,
                 "delivered_at": _iso(sent.delivered_at),
@@ -269,7 +272,7 @@ class _Page:
             [say[key] for key in ("clock", "started", "due", "outcome", "stopped")],
             [
                 [
-                    say["clock_names"].get(clock.name, clock.name),
+                    self._clock(clock),
                     self._when(clock.started_at),
                     self._when(clock.due_at),
                     say["outcomes"][clock.outcome.value],
@@ -278,6 +281,12 @@ class _Page:
                 for clock in dossier.clocks
             ],
         )
+
+    def _clock(self, clock: ClockRun) -> str:
+        name = str(self._say["clock_names"].get(clock.name, clock.name))
+        if clock.incident_id == self._dossier.incident.id:
+            return name
+        return f"{name} {self._say['of_incident'].format(number=clock.incident_id)}"
 
     def _chapters(self) -> Iterator[str]:
         for chapter in self._dossier.chapters:
@@ -314,20 +323,41 @@ class _Page:
 
     def _happened(self, line: HistoryEntry, note: str | None) -> str:
         say = self._say
-        form = say["happened"].get(line.event, line.event)
-        parts = [form.format(receiver=line.receiver, step=step_words(self._dossier, line.page))]
+        parts = [self._act(line)]
         if line.reason:
-            parts.append(self._words.name("now", line.reason))
+            parts.append(say["reasons"].get(line.reason, line.reason.replace("_", " ")))
         if line.level is not None:
             parts.append(say["step"].format(level=line.level + 1))
         text = ", ".join(parts)
-        # The first line's note is the signal's key, for programs.
-        if line.event != Happened.OPENED.value:
-            shown = say["hidden"] if note is None else one_line(note, 1000)
-            text = f"{text}: {shown}" if shown else text
+        shown = say["hidden"] if note is None else self._noted(line, note)
+        text = f"{text}: {shown}" if shown else text
         if line.incident_id != self._dossier.incident.id:
             text = f"{text} {say['of_incident'].format(number=line.incident_id)}"
         return text
+
+    def _act(self, line: HistoryEntry) -> str:
+        """What was done, in a few words."""
+        say = self._say
+        for mark, key in ((PART_OF, "part_of"), (TOOK_IN, "took_in")):
+            if line.page.startswith(mark):
+                return str(say[key].format(number=line.page.removeprefix(mark)))
+        if line.event == Happened.TOLD.value and not line.receiver:
+            return str(say["told_all"])
+        form = say["happened"].get(line.event, line.event)
+        step = step_words(self._dossier, line.page)
+        return str(form.format(receiver=line.receiver, step=step))
+
+    def _noted(self, line: HistoryEntry, note: str) -> str:
+        """The note of a line, where it is for people. What the program notes has words of its own."""
+        if line.event in (Happened.OPENED.value, Happened.REVIEWED.value):
+            return ""  # the key of the signal; the evaluation, which has a part of its own
+        if line.actor != PROGRAM:
+            return one_line(note, 1000)
+        if line.event == Happened.WORSENED.value and len(note.split()) == 2:  # noqa: PLR2004
+            kind, severity = note.split()
+            kind = self._words.name("kind", kind)
+            return f"{kind}, {self._words.name('severity', severity)}"
+        return str(self._say["notes"].get(note, one_line(note, 1000)))
 
     def _told(self) -> Iterator[str]:
         dossier, say = self._dossier, self._say
@@ -342,7 +372,7 @@ class _Page:
                     self._when(sent.created_at),
                     sent.receiver,
                     sent.channel,
-                    say["events"].get(sent.event, sent.event),
+                    say["reasons"].get(sent.reason) or say["events"].get(sent.event, sent.event),
                     self._arrived(sent.state, sent.delivered_at, sent.attempts, sent.error),
                 ]
                 for sent in dossier.told

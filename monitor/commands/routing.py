@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from alerts.base import Reason
@@ -45,7 +45,7 @@ def as_json(found: Rehearsal, _settings: Config) -> str:
             "kind": wanted.kind.value,
             "severity": wanted.severity.word,
             "brand": wanted.brand,
-            "at": wanted.at.isoformat(),
+            "at": _iso(wanted.at),
             "language": wanted.language,
             "source": wanted.source,
             "rules": sorted(found.rules),
@@ -54,8 +54,8 @@ def as_json(found: Rehearsal, _settings: Config) -> str:
         "chain": found.chain,
         "notifications": [
             {
-                "decided_at": each.at.isoformat(),
-                "at": each.told_at.isoformat() if each.told_at else None,
+                "decided_at": _iso(each.at),
+                "at": _iso(each.told_at) if each.told_at else None,
                 "receiver": each.receiver or None,
                 "channel": each.channel or None,
                 "to": list(each.to),
@@ -71,10 +71,10 @@ def as_json(found: Rehearsal, _settings: Config) -> str:
         "clocks": [
             {
                 "name": clock.name,
-                "started_at": clock.started_at.isoformat(),
-                "due_at": clock.due_at.isoformat(),
+                "started_at": _iso(clock.started_at),
+                "due_at": _iso(clock.due_at),
                 "reminders": [
-                    {"percent": percent, "at": at.isoformat()} for percent, at in clock.reminders
+                    {"percent": percent, "at": _iso(at)} for percent, at in clock.reminders
                 ],
             }
             for clock in found.clocks
@@ -85,6 +85,10 @@ def as_json(found: Rehearsal, _settings: Config) -> str:
         "ends": found.ends.value if found.ends else None,
     }
     return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat()
 
 
 def _refusal(each: Refusal) -> dict[str, str]:

@@ -7,9 +7,6 @@ from datetime import datetime
 from typing import TextIO
 from zoneinfo import ZoneInfo
 
-from rich.console import Console
-from rich.table import Table
-
 from alerts.base import Incident
 from alerts.plain import one_line
 from alerts.silences import Silence, problem_with
@@ -79,7 +76,7 @@ def story_of(store: Store, number: int) -> str:
 def show_list(
     store: Store, sink: TextIO, timezone: str, *, now: datetime, ended: bool, as_json: bool
 ) -> None:
-    """Write the silences, as a table or JSON Lines."""
+    """Write the silences, for people or as JSON Lines."""
     with store.read() as unit:
         found = unit.silences.all(since=None if ended else now)
         muted = {
@@ -94,24 +91,23 @@ def show_list(
         )
         return
     zone = ZoneInfo(timezone)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("no", "from", "until", "what", "by", "mutes now", "why"):
-        # A reason may be long: it goes on below itself; nothing else is broken.
-        table.add_column(name, no_wrap=name != "why", justify="right" if name == "no" else "left")
     for each in found:
-        silence = each.silence
-        numbers = ", ".join(str(number) for number in muted.get(silence.id, ()))
-        over = f" (ended by {each.ended_by})" if each.ended_by else ""
-        table.add_row(
-            str(silence.id),
-            _when(silence.starts_at, zone),
-            _when(silence.ends_at, zone) + over,
-            _matchers(silence),
-            silence.author,
-            numbers or "-",
-            one_line(silence.reason, 300),
-        )
-    Console(file=sink, highlight=False, markup=False).print(table if found else "No silences.")
+        sink.writelines(f"{line}\n" for line in _lines(each, muted, zone))
+    if not found:
+        sink.write("No silences.\n")
+
+
+def _lines(each: KeptSilence, muted: dict[int, list[int]], zone: ZoneInfo) -> list[str]:
+    silence = each.silence
+    over = f", ended by {each.ended_by}" if each.ended_by else ""
+    span = f"{_when(silence.starts_at, zone)} to {_when(silence.ends_at, zone)}"
+    lines = [
+        f"{silence.id}  {span}{over}: {_matchers(silence)}",
+        f"   {silence.author}: {one_line(silence.reason, 300)}",
+    ]
+    if numbers := muted.get(silence.id):
+        lines.append(f"   mutes incident {', '.join(str(number) for number in numbers)}")
+    return lines
 
 
 def _muted(unit: Unit, silence: Silence) -> list[Incident]:

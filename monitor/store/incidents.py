@@ -23,6 +23,7 @@ from monitor.tables import (
     BURNING,
     MERGED,
     AssessmentRow,
+    ClockRow,
     IncidentMentionRow,
     IncidentRow,
     MentionRow,
@@ -30,6 +31,9 @@ from monitor.tables import (
 )
 
 __all__ = ["HistoryEntry", "Incidents", "Life", "RefusedError", "to_incident"]
+
+PART_OF, TOOK_IN = "part of:", "took in:"
+"""Before the number of the other incident, in the page of the lines that tell of a merge."""
 
 _BURNING = (IncidentState.OPEN.value, IncidentState.ACKNOWLEDGED.value)
 
@@ -327,7 +331,8 @@ class Incidents:
 
         Raises:
             RefusedError: they are one and the same, this one is over, the other is part of
-                something already or reviewed, or one of them does not exist.
+                something already or reviewed, or is older and its clocks run, or one of them does
+                not exist.
         """
         row, other = self._burning_row(incident_id), self._row(other_id)
         if incident_id == other_id:
@@ -338,20 +343,39 @@ class Incidents:
                 f"incident {other_id} is reviewed: reopen it first if it is not over"
             )
         burnt = other.state in _BURNING
+        if burnt:
+            self._take_over_clocks(row, other)
         other.merged_into = incident_id
         if burnt:
             other.state, other.resolved_at = IncidentState.RESOLVED.value, now
-        said = f"became part of incident {incident_id}" + (f": {note}" if note else "")
-        self._done(other, now, who, Happened.RESOLVED if burnt else Happened.NOTED, said)
+        ended = Happened.RESOLVED if burnt else Happened.NOTED
+        self._done(other, now, who, ended, note, page=f"{PART_OF}{incident_id}")
         self._take_in(incident_id, other_id)
         row.last_signal_at = max(row.last_signal_at, other.last_signal_at)
-        said = f"took in incident {other_id}" + (f": {note}" if note else "")
-        self._done(row, now, who, Happened.MERGED, said)
+        self._done(row, now, who, Happened.MERGED, note, page=f"{TOOK_IN}{other_id}")
         graver = burnt and other.severity > row.severity
         if graver:
             kind, severity = SignalKind(other.kind), Severity(other.severity)
             return self.worsen(incident_id, kind, severity, now), True
         return to_incident(row), False
+
+    def _take_over_clocks(self, row: IncidentRow, other: IncidentRow) -> None:
+        """What was promised is promised still: the clocks of the other run on in the whole."""
+        running = select(ClockRow).where(col(ClockRow.ended_at).is_(None))
+        own = {
+            clock.name: clock.started_at
+            for clock in self._session.exec(running.where(ClockRow.incident_id == row.id))
+        }
+        for clock in self._session.exec(running.where(ClockRow.incident_id == other.id)).all():
+            started = own.get(clock.name)
+            if started is not None and clock.started_at < started:
+                raise RefusedError(
+                    f"incident {other.id} is older and its clock {clock.name} runs: "
+                    f"merge {row.id} into {other.id} instead"
+                )
+            if started is None:
+                values = clock.model_dump(exclude={"incident_id"})
+                self._session.add(ClockRow(incident_id=row.id or 0, **values))
 
     def _take_in(self, incident_id: int, other_id: int) -> None:
         mentions = select(literal(incident_id), col(IncidentMentionRow.mention_id)).where(

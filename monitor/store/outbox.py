@@ -99,6 +99,8 @@ class Sent:
     delivered_at: datetime | None
     attempts: int
     error: str | None
+    reason: str = ""
+    """Why: a word of ``alerts.base.Reason``."""
 
 
 class Outbox:
@@ -499,4 +501,5 @@ def _sent(row: NotificationRow) -> Sent:
         delivered_at=row.delivered_at,
         attempts=row.attempts,
         error=row.error,
+        reason=row.reason,
     )

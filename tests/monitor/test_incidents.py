@@ -5,13 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy
 
 from alerts.base import IncidentState, Reason, Severity, Signal, SignalKind
+from alerts.clocks import Clock, ClockState
 from alerts.history import Entry, Happened, standing
 from alerts.ledger import Head
 from monitor import database
@@ -230,6 +231,34 @@ def test_merging_is_refused_where_something_would_get_lost(store: Store) -> None
         third = unit.incidents.open(new_signal("d"), NOON)
         with pytest.raises(RefusedError, match="reopen it first"):
             unit.incidents.merge(one, third.id, "eva", NOON)
+
+
+def clock(store: Store, number: int, *, started: datetime, name: str = "crisis") -> None:
+    with store.write() as unit:
+        due = started + timedelta(hours=1)
+        unit.following.start(number, Clock(name, started, due), "leak")
+
+
+def test_the_clock_of_what_is_merged_runs_on_in_the_whole(store: Store) -> None:
+    one, other = opened(store, "a", 1), opened(store, "b", 2)
+    clock(store, other, started=NOON)
+    with store.write() as unit:
+        unit.incidents.merge(one, other, "eva", LATER)
+    with store.read() as unit:
+        (run,) = unit.following.clocks(one)
+    assert (run.name, run.started_at, run.outcome) == ("crisis", NOON, ClockState.RUNNING)
+
+
+def test_nobody_gains_time_by_merging(store: Store) -> None:
+    one, other = opened(store, "a", 1), opened(store, "b", 2)
+    clock(store, one, started=LATER)
+    clock(store, other, started=NOON)
+    with store.write() as unit, pytest.raises(RefusedError, match=f"merge {one} into {other}"):
+        unit.incidents.merge(one, other, "eva", LATER)
+    with store.write() as unit:
+        unit.incidents.merge(other, one, "eva", LATER)
+    with store.read() as unit:
+        assert [run.started_at for run in unit.following.clocks(other)] == [NOON]
 
 
 # -- the sealed history ----------------------------------------------------------------------------
