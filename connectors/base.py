@@ -91,6 +91,19 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True)
+class Count:
+    """How many posts a source has for a query, where it counts them without showing them."""
+
+    query: str
+    """The brand's query, as in the configuration."""
+    start: datetime
+    """Aware, UTC."""
+    width: timedelta
+    """Of the stretch that was counted: at most five minutes, and not across a full five minutes."""
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One step through a source: its posts and the cursor that continues after them."""
 
@@ -101,11 +114,13 @@ class Page:
     """The source's own wish (Retry-After, ttl, a drained quota) for the pause before the next poll."""
     deleted: Sequence[tuple[str, str]] = ()
     """Platform and id of posts that the platform says were deleted."""
+    counts: Sequence[Count] = ()
+    """Of posts that are not shown; each replaces what the source counted there before."""
 
     @property
     def is_empty(self) -> bool:
         """Whether it brings nothing but a cursor."""
-        return not (self.posts or self.rejects or self.deleted)
+        return not (self.posts or self.rejects or self.deleted or self.counts)
 
 
 class SourceFault(StrEnum):

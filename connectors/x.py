@@ -43,6 +43,7 @@ from connectors.http import (
 from connectors.options import Options as BaseOptions
 from connectors.options import is_one_word
 from connectors.plaintext import clean, language_tag, one_line
+from connectors.xcounts import RECOUNT, Counted, read_counts
 
 _REACH = timedelta(days=7) - timedelta(minutes=5)
 """How far back recent search looks: seven days, less what clocks may differ by."""
@@ -67,6 +68,9 @@ class XOptions(BaseOptions):
     bearer_token: SecretStr
     """App-only bearer token of a project on developer.x.com. Required. Also as
     `bearer_token_file`, or from the environment or a systemd credential."""
+    mode: Literal["posts", "counts"] = "posts"
+    """"posts" reads posts; "counts" only asks how many there are, for volume without paying for
+    them. Default "posts"."""
     base_url: str = Field(default="https://api.x.com", pattern=r"^https?://[^\s/?#]+[^\s?#]*$")
     """Where the API is, for gateways and tests. Default "https://api.x.com"."""
     page_size: int = Field(default=100, ge=_LEAST_PAGE, le=100)
@@ -169,6 +173,9 @@ class XConnector:
 
         A search that X refuses does not hold up the others; it is reported at the end.
         """
+        if self._options.mode == "counts":
+            yield from self._counts(cursor)
+            return
         progress = _Progress.read(cursor, self._context.now())
         searches = self._searches()
         progress.keep_only(searches)
@@ -191,15 +198,8 @@ class XConnector:
     def _searches(self) -> list[str]:
         """Give the queries of all brands as few searches as fit X's limit of length."""
         suffix = self._suffix()
-        room = self._options.max_query_characters - len(suffix) - len("()")
+        room = self._room(suffix)
         wanted = list(dict.fromkeys(self._expressions(room - len("()"))))
-        if not wanted:
-            raise ConnectorError(
-                f"source {self._context.name}: no brand is assigned to it, so there is nothing to "
-                "search for: add it to the sources of a brand",
-                fault=SourceFault.BAD_REQUEST,
-                permanent=True,
-            )
         groups: list[str] = []
         for expression in wanted:
             joined = f"{groups[-1]} OR ({expression})" if groups else ""
@@ -209,7 +209,18 @@ class XConnector:
                 groups.append(f"({expression})")
         return [f"({group}){suffix}" if " OR (" in group else group + suffix for group in groups]
 
+    def _room(self, suffix: str) -> int:
+        return self._options.max_query_characters - len(suffix) - len("()")
+
     def _expressions(self, room: int) -> Iterator[str]:
+        """Give what stands for each query, in their order."""
+        if not self._context.queries:
+            raise ConnectorError(
+                f"source {self._context.name}: no brand is assigned to it, so there is nothing to "
+                "search for: add it to the sources of a brand",
+                fault=SourceFault.BAD_REQUEST,
+                permanent=True,
+            )
         for query in self._context.queries:
             try:
                 yield query.compile_x(room, approximate=self._options.approximate)
@@ -228,6 +239,30 @@ class XConnector:
             parts.append(languages[0] if len(languages) == 1 else f"({' OR '.join(languages)})")
         parts.append(self._options.query_suffix.strip())
         return "".join(f" {part}" for part in parts if part)
+
+    # --- only counting ---
+
+    def _counts(self, cursor: Cursor | None) -> Iterator[Page]:
+        """Count for each query by itself: what is counted together belongs to no brand."""
+        suffix = self._suffix()
+        expressions = self._expressions(self._room(suffix))
+        wanted = [
+            Counted(query.source, f"({expression}){suffix}")
+            for query, expression in zip(self._context.queries, expressions, strict=True)
+        ]
+        wanted = list(dict.fromkeys(wanted))  # brands may share a query
+        now = self._context.now()
+        back = max(timedelta(hours=self._options.backfill_hours), RECOUNT)
+        for page in read_counts(wanted, self._ask_counts, cursor, now, min(back, _REACH)):
+            yield replace(page, next_poll_after=self._pause())
+
+    def _ask_counts(self, search: str, bounds: Mapping[str, str]) -> Any:
+        # tweepy's own method for it knows no pages.
+        params = {"query": search, **bounds}
+        try:
+            return self._api.request("GET", "/2/tweets/counts/recent", params=params).json()
+        except (ValueError, RecursionError) as error:
+            raise self._bad_response(f"is not JSON ({type(error).__name__})") from error
 
     # --- one search ---
 

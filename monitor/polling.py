@@ -33,7 +33,6 @@ from monitor.schedule import after_failure, after_success
 from monitor.store import Store, Unit
 from monitor.store.crowd import bucket_of
 from monitor.store.mentions import NewMention
-from monitor.store.sources import SourceState
 
 COVERAGE_SLACK = 3
 """A source polled again within this many intervals was listened to without a gap."""
@@ -101,6 +100,9 @@ class PollStep:
         self._stored = stored
         self._in_flight: set[str] = set()
         self._unrecorded: dict[str, Callable[[], None]] = {}
+        self._agreed: dict[str, timedelta] = {}
+        """Pauses after good polls. A source's own wish may be longer than the interval, and keeping to
+        it is no gap. Not kept over a restart: then nobody knows how long the program was away."""
         self._log = logger("poll")
         self.failures: list[PollFailure] = []
         """What failed since the caller last emptied it; kept short."""
@@ -194,8 +196,8 @@ class PollStep:
                 page.deleted, [brand.name for brand in source.brands], now
             )
             rejected = unit.sources.reject(source.name, _harmless(page.rejects), now)
-            for brand in source.brands:
-                unit.crowd.count_unread(brand.name, source.name, _by_bucket(page, brand))
+            for each in source.brands:
+                unit.crowd.count_unread(each.name, source.name, _by_bucket(page, each))
             unit.sources.advance(source.name, page.cursor)
         self._metrics.posts_fetched.labels(source.name).inc(len(page.posts))
         self._metrics.rejects.labels(source.name).inc(rejected)
@@ -238,7 +240,8 @@ class PollStep:
         jitter = self._rng.random()
         with self._store.write() as unit:
             state = unit.sources.state(source.name)
-            gap = max(source.interval, _agreed_pause(state)) * COVERAGE_SLACK
+            agreed = self._agreed.get(source.name, timedelta(0))
+            gap = max(source.interval, agreed) * COVERAGE_SLACK
             last = state.last_success_at or state.first_seen_at
             if ended.canary and source.canary is not None:
                 unit.dusk.canary_seen(source.name, now)
@@ -247,11 +250,13 @@ class PollStep:
             if error is None:
                 due = after_success(now, source.interval, ended.wish, jitter=jitter)
                 unit.sources.succeeded(source.name, now, due)
+                self._agreed[source.name] = due - now
                 unit.sources.cover(source.name, now, gap=gap)
                 if state.last_success_at is not None and last < now - gap:
                     unit.dusk.was_down(source.name, last, now)
                 unit.dusk.lift(source.name, now)
             else:
+                self._agreed.pop(source.name, None)
                 due = after_failure(now, source.interval, state.failures + 1, error, jitter=jitter)
                 unit.sources.failed(
                     source.name, now, due, fault=error.fault.value, error=str(error)
@@ -319,16 +324,6 @@ def _by_bucket(page: Page, brand: Brand) -> Counter[datetime]:
         if each.query == brand.query.source:
             counts[bucket_of(each.start)] += each.number
     return counts
-
-
-def _agreed_pause(state: SourceState) -> timedelta:
-    """The pause that was agreed on at the last poll, if that went well.
-
-    The source's own wish may be longer than the interval, and keeping to it is no gap.
-    """
-    if state.failures or state.last_success_at is None:
-        return timedelta(0)
-    return state.next_due_at - state.last_success_at
 
 
 def _sings(canary: Query | None, page: Page) -> bool:

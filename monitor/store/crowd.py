@@ -24,6 +24,7 @@ from sqlalchemy import (
     literal,
     text,
 )
+from sqlalchemy.dialects.sqlite import insert
 from sqlmodel import Session, col, func, select
 
 from alerts.terms import Said
@@ -43,6 +44,10 @@ Points, not followers: followers are bought, missing on half of the platforms, a
 one celebrity would be a crisis by arithmetic. A million followers weigh four points, fewer than what
 any sensitivity takes for a spike: one account alone can never be one.
 """
+
+
+UNREAD = "unread"
+"""Stands where a sentiment would: for posts that a source counts and does not show."""
 
 
 def bucket_of(moment: datetime) -> datetime:
@@ -141,6 +146,13 @@ def _alike(one: Row[Any], other: Row[Any]) -> bool:
     return one.same is not None and (one.brand, one.same) == (other.brand, other.same)
 
 
+_COUNT_UNREAD = insert(CountRow)
+_COUNT_UNREAD = _COUNT_UNREAD.on_conflict_do_update(
+    index_elements=["brand", "bucket", "source", "sentiment"],
+    set_={"count": _COUNT_UNREAD.excluded.count},
+)
+
+
 class Crowd:
     """Counts of voices, and the voices of a stretch of time, within one transaction."""
 
@@ -186,6 +198,17 @@ class Crowd:
             had_begun = row.earlier_at is None or row.later_at - row.earlier_at > pause
             if had_begun and row.later_at - row.at <= pause:
                 yield row.brand, row.later_at, -1, row.later_followers
+
+    def count_unread(self, brand: str, source: str, counts: Mapping[datetime, int]) -> None:
+        """Keep how many posts a source counts without showing them, by bucket (start).
+
+        What it counted in a bucket before is replaced.
+        """
+        rows = [
+            {"brand": brand, "bucket": at, "source": source, "sentiment": UNREAD, "count": number}
+            for at, number in counts.items()
+        ]
+        write_rows(self._session, _COUNT_UNREAD, rows)
 
     # -- asking --------------------------------------------------------------------------------
 
@@ -247,13 +270,27 @@ class Crowd:
     def spread(
         self, brand: str, since: datetime, until: datetime, *, negative: bool = False
     ) -> Spread:
-        """How many mentions, authors and stories ``since`` <= moment < ``until`` has."""
+        """How many mentions, authors and stories ``since`` <= moment < ``until`` has.
+
+        Of posts that a source only counts nobody knows better than that each is a voice of its own.
+        """
         query = select(
             func.count(),
             func.count(func.distinct(_author())),
             func.count(func.distinct(col(MentionRow.story))),
         ).where(*_within(brand, since, until, negative=negative))
-        return Spread(*self._session.exec(query).one())
+        read = self._session.exec(query).one()
+        unread = 0 if negative else self._unread(brand, since, until)
+        return Spread(*(number + unread for number in read))
+
+    def _unread(self, brand: str, since: datetime, until: datetime) -> int:
+        query = select(func.coalesce(func.sum(CountRow.count), 0)).where(
+            CountRow.brand == brand,
+            col(CountRow.bucket) >= since,
+            col(CountRow.bucket) < until,
+            CountRow.sentiment == UNREAD,
+        )
+        return self._session.exec(query).one()
 
     def tellings(
         self,

@@ -28,7 +28,7 @@ from connectors.base import Engagement, Mention, Post
 from connectors.querytext import fold
 from connectors.webaddress import page_key
 from monitor.store.copies import Copies
-from monitor.store.crowd import BUCKET, Crowd, bucket_of, write_rows
+from monitor.store.crowd import BUCKET, UNREAD, Crowd, bucket_of, write_rows
 from monitor.store.evidence import Evidence
 from monitor.store.stories import Stories
 from monitor.tables import (
@@ -482,7 +482,10 @@ class Mentions:
     ) -> dict[datetime, dict[SentimentLabel, int]]:
         """Mentions per bucket (start) and sentiment, in ``since`` <= bucket < ``until``."""
         query = select(CountRow).where(
-            CountRow.brand == brand, col(CountRow.bucket) >= since, col(CountRow.bucket) < until
+            CountRow.brand == brand,
+            col(CountRow.bucket) >= since,
+            col(CountRow.bucket) < until,
+            CountRow.sentiment != UNREAD,
         )
         counts: dict[datetime, dict[SentimentLabel, int]] = {}
         for row in self._session.exec(query):
