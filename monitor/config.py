@@ -403,6 +403,7 @@ def parse(text: str, file: Path, *, secrets: bool = True) -> Config:
         problems += [
             *_address_problems(config),
             *_search_problems(config),
+            *_push_problems(config),
             *_threshold_problems(config.classifiers),
         ]
     if problems or config is None:
@@ -624,6 +625,18 @@ def _threshold_problems(options: ClassifierOptions) -> list[Problem]:
         f"anybody; choose at most {escalate}, or a higher leak_threshold"
     )
     return [Problem("classifiers.review_threshold", what)]
+
+
+def _push_problems(config: Config) -> list[Problem]:
+    """Sources that only take pushes, where nobody could push anything."""
+    if config.web.enabled:
+        return []
+    what = "takes pushes, and nothing listens for them: set enabled = true under [web]"
+    return [
+        Problem(f"sources[{number}]", what)
+        for number, source in enumerate(config.sources)
+        if source.kind == "webhook" and source.enabled
+    ]
 
 
 def _search_problems(config: Config) -> list[Problem]:

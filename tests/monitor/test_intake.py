@@ -27,6 +27,9 @@ from monitor.metrics import Metrics
 from monitor.reception import intake_routes
 from monitor.site import MAX_BODY_BYTES, SiteServer
 from monitor.store import Store
+from tests.connectors.conftest import MovedClock
+from tests.connectors.faultserver import FaultServer
+from tests.connectors.graphserver import APP_SECRET, PAGE, TOKEN, GraphLike, pushed, signed
 from tests.fakes import FakeClock
 from tests.monitor.make import fresh_store, sql, write_locked
 
@@ -237,7 +240,13 @@ def test_a_platform_is_greeted(counter: Counter) -> None:
 
 def test_a_body_that_is_too_large_is_refused(counter: Counter) -> None:
     assert counter.push(b"x" * MAX_BODY_BYTES)().status == 200
-    assert counter.push(b"x" * (MAX_BODY_BYTES + 1), "2")().status == 413
+    connection = HTTPConnection("127.0.0.1", counter.site.port, timeout=20)
+    connection.putrequest("POST", "/intake/our%20shop")
+    connection.putheader("X-Word", "open")
+    connection.putheader("Content-Length", str(MAX_BODY_BYTES + 1))
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
     assert len(counter.read()) == 1
 
 
@@ -379,8 +388,28 @@ def installation(folder: Path, clock: FakeClock, extra: str = "") -> Iterator[Ap
         yield app
 
 
+def during(app: App, ask: Callable[[], Answer]) -> Answer:
+    """Ask as somebody outside would, while the test's thread does the daemon's work."""
+    answers: list[Answer] = []
+    sender = threading.Thread(target=lambda: answers.append(ask()))
+    sender.start()
+    while sender.is_alive():
+        app._inbox.pump(0.01)
+    return answers[0]
+
+
+def http(app: App, method: str, path: str, body: bytes | None, headers: Any) -> Answer:
+    assert app.site is not None
+    connection = HTTPConnection("127.0.0.1", app.site.port, timeout=20)
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    read = answer.read().decode()
+    connection.close()
+    return Answer(answer.status, dict(answer.headers.items()), read)
+
+
 def push_mention(app: App, clock: FakeClock, number: int) -> int:
-    """Push as another program would, while the test's thread does the daemon's work."""
+    """Push as another program would."""
     body = json.dumps(
         {
             "id": str(number),
@@ -395,20 +424,7 @@ def push_mention(app: App, clock: FakeClock, number: int) -> int:
         "webhook-timestamp": moment,
         "webhook-signature": sign(key_of(SECRET), f"msg_{number}", moment, body),
     }
-    statuses: list[int] = []
-
-    def send() -> None:
-        assert app.site is not None
-        connection = HTTPConnection("127.0.0.1", app.site.port, timeout=20)
-        connection.request("POST", "/intake/finder", body, headers)
-        statuses.append(connection.getresponse().status)
-        connection.close()
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    while sender.is_alive():
-        app._inbox.pump(0.01)
-    return statuses[0]
+    return during(app, lambda: http(app, "POST", "/intake/finder", body, headers)).status
 
 
 def test_a_pushed_mention_is_stored_at_the_next_pass_though_the_interval_is_long(
@@ -437,3 +453,50 @@ def test_what_was_acknowledged_survives_a_restart_before_it_was_read(tmp_path: P
         app.daemon.tick()
         assert sql(app.store.path, "SELECT post_id FROM mention") == [("1",)]
         assert sql(app.store.path, "SELECT count(*) FROM intake WHERE body IS NOT NULL") == [(0,)]
+
+
+def test_a_mention_that_meta_tells_once_is_asked_for_and_stored(tmp_path: Path) -> None:
+    """From Meta's first question, through a push and a restart, to a mention in the store."""
+    clock = FakeClock()
+    graph = GraphLike(MovedClock(clock()))
+    with FaultServer(graph) as meta:
+        more = f"""
+        [[sources]]
+        kind = "facebook"
+        name = "our page"
+        page_id = "{PAGE}"
+        access_token = "{TOKEN}"
+        app_secret = "{APP_SECRET}"
+        verify_token = "a-word-of-our-own"
+        base_url = "{meta.url}"
+        [network]
+        allow_private_addresses = ["127.0.0.1"]
+        """
+        told = {"item": "post", "verb": "add"}
+        with installation(tmp_path, clock, more) as app:
+            app.daemon.tick()
+            query = "hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=a-word-of-our-own"
+            path = "/intake/our%20page"
+            greeted = during(app, lambda: http(app, "GET", f"{path}?{query}", None, {}))
+            assert (greeted.status, greeted.body) == (200, "1158201444")
+            name = graph.post("Nooit meer, echt niet", by="77", edge="elsewhere")
+            push = signed(pushed("page", PAGE, ("mention", {**told, "post_id": name})))
+            for _ in range(2):  # Meta repeats itself
+                headers = {"X-Hub-Signature-256": push.headers["x-hub-signature-256"]}
+                answer = during(app, lambda: http(app, "POST", path, push.body, headers))  # noqa: B023
+                assert answer.status == 200
+            assert during(app, lambda: http(app, "POST", path, push.body, {})).status == 401
+        with installation(tmp_path, clock, more) as app:
+            clock.advance(minutes=10)
+            assert app.daemon.tick().assessed == 1
+            found = "SELECT source, platform, post_id, text FROM mention"
+            number = name.split("_")[1]
+            assert sql(app.store.path, found) == [
+                ("our page", "facebook", number, "Nooit meer, echt niet")
+            ]
+            assert name in [request.path.split("/")[-1] for request in meta.requests]
+            clock.advance(minutes=10)
+            app.daemon.tick()
+            assert sql(app.store.path, "SELECT count(*) FROM intake WHERE body IS NOT NULL") == [
+                (0,)
+            ]
