@@ -81,7 +81,7 @@ class Desk:
         inbox: into the main thread.
         links: reads tickets.
         rulebook: receivers and their languages.
-        announcer: tells those who were told that it is over.
+        announcer: tells those who were told that somebody took it, or that it is over.
         metrics: count what is done.
         now: the clock.
         changed: called in the main thread after something was done: there may be news to deliver.
@@ -168,14 +168,16 @@ class Desk:
         return self._inbox.ask(do, seconds=PATIENCE_SECONDS)
 
     def _do(self, unit: Unit, incident: Incident, action: Action, who: str, way: Way) -> bool:
-        now = self._now()
-        if action is Action.TAKE:
-            return unit.incidents.acknowledge(incident.id, who, now, way.value)
-        if not unit.incidents.resolve(incident.id, who, now, way.value):
+        now, take = self._now(), action is Action.TAKE
+        change = unit.incidents.acknowledge if take else unit.incidents.resolve
+        if not change(incident.id, who, now, way.value):
             return False
         unit.flush()
-        over = unit.incidents.get(incident.id) or incident
-        self._announcer.tell(unit, over, Event.RESOLVED, now)
+        changed = unit.incidents.get(incident.id) or incident
+        if take:
+            self._announcer.taken(unit, changed, now)
+        else:
+            self._announcer.tell(unit, changed, Event.RESOLVED, now)
         return True
 
     def _note(self, incident: Incident, action: Action, way: Way, outcome: Outcome) -> None:
