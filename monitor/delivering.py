@@ -179,7 +179,7 @@ class DeliverStep:
                     self._log.info("withdrawn", key=item.key, reason=reason.value)
                     look_again = True
                 else:
-                    claimed.append(unit.outbox.take(item.id, now, LEASE))
+                    claimed.append(unit.outbox.take(item, now, LEASE))
                     gate.leaves(head)
             self.held_until = gate.held_until
         return claimed

@@ -8,7 +8,7 @@ aside and holds up nobody.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -244,7 +244,11 @@ class Outbox:
         what came of it, it becomes due again only after that. One whose predecessor of the same
         incident still waits is left where it is.
         """
-        return [self.take(head.id, now, lease) for head in self.heads(now) if head.due_at <= now]
+        return [
+            self.take(self.look_up(head.id), now, lease)
+            for head in self.heads(now)
+            if head.due_at <= now
+        ]
 
     def heads(self, now: datetime) -> list[Head]:
         """The first of each lane, due or not, and those set aside that are due; oldest first."""
@@ -255,14 +259,14 @@ class Outbox:
         """One notification, as it is."""
         return self._pending(self._session.get_one(NotificationRow, notification_id))
 
-    def take(self, notification_id: int, now: datetime, lease: timedelta) -> Pending:
+    def take(self, pending: Pending, now: datetime, lease: timedelta) -> Pending:
         """Take one to attempt it now: see :meth:`claim`."""
-        row = self._session.get_one(NotificationRow, notification_id)
+        row = self._session.get_one(NotificationRow, pending.id)
         row.attempts += 1
         row.next_attempt_at = now + lease
         # No fault: under way. So it stays if its end is never recorded.
         row.fault = row.error = None
-        return self._pending(row)
+        return replace(pending, attempts=row.attempts)
 
     def _pending(self, row: NotificationRow) -> Pending:
         thread = self._session.get(ThreadRow, (row.incident_id, row.receiver, row.channel))

@@ -156,7 +156,7 @@ def test_killed_before_sending_it_is_sent_at_the_next_start(here: Office) -> Non
     keys = [here.put("a1", incident, kind), here.put("a2", incident, kind)]
     with here.store.write() as unit:
         (head,) = unit.outbox.heads(here.clock())
-        unit.outbox.take(head.id, here.clock(), LEASE)  # and dies
+        unit.outbox.take(unit.outbox.look_up(head.id), here.clock(), LEASE)  # and dies
     here.begin()
     here.clock.advance(seconds=5)
     assert here.work() == 2, "at once, not at the end of the lease"
