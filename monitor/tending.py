@@ -126,7 +126,7 @@ class TendStep:
     def _measure(self, now: datetime) -> None:
         with self._store.read() as unit:
             waiting, oldest = unit.outbox.waiting()
-            dead = len(unit.outbox.dead())
+            dead = unit.outbox.count_dead()
             burning = unit.incidents.open_by_kind()
             queue = unit.mentions.queue_length()
             unjudged = unit.feedback.count_waiting()

@@ -63,10 +63,12 @@ host = "127.0.0.1"
 port = {mail_port}
 security = "none"
 from = "merkwacht@zonnehoek.example"
+messages_per_minute = 6000
 [[channels]]
 kind = "slack"
 name = "chat"
 webhook_url = "{hook}"
+messages_per_minute = 6000
 [[receivers]]
 name = "security"
 channels = [{{ use = "mail", to = ["security@zonnehoek.example"] }}, {{ use = "chat" }}]

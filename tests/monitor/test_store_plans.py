@@ -46,6 +46,16 @@ HOT: dict[str, tuple[Callable[[Unit], object], str]] = {
     "due": (lambda unit: unit.sources.due(["feed"], NOON), "sqlite_autoindex_source_1"),
     "claim": (lambda unit: unit.outbox.claim(NOON, LEASE), "ix_notification_lane"),
     "waiting": (lambda unit: unit.outbox.waiting(), "ix_notification_lane"),
+    "waiting for a channel": (
+        lambda unit: unit.outbox.waiting_for("mail"),
+        "ix_notification_lane",
+    ),
+    "dead letters": (lambda unit: unit.outbox.count_dead(), "ix_notification_dead"),
+    "what stands in": (lambda unit: unit.outbox.stand_in_of("k1"), "ix_notification_failover_of"),
+    "what goes no other way": (
+        lambda unit: unit.outbox.without_stand_in("crisis", "mail"),
+        "ix_notification_lane",
+    ),
     "burning": (lambda unit: unit.incidents.burning("Zonnehoek"), "ix_incident_state"),
     "told": (lambda unit: unit.outbox.told(1), "ix_notification_incident_id"),
     "waiting for review": (
