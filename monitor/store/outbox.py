@@ -446,7 +446,14 @@ class Outbox:
         taken_over = select(other.id).where(other.failover_of == row.key).exists()
         query = (
             select(row)
-            .where(text(WAITING), row.receiver == receiver, row.channel == channel, ~taken_over)
+            .where(
+                text(WAITING),
+                # All there are: else SQLite would go through the delivered ones, by their ids.
+                col(row.aside).in_((False, True)),
+                row.receiver == receiver,
+                row.channel == channel,
+                ~taken_over,
+            )
             .order_by(col(row.id))
             .limit(limit)
         )
