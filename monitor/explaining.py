@@ -7,6 +7,7 @@ before, so its price does not grow with history.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -220,7 +221,7 @@ class Case:
             facts={
                 "term": term if may_be_shown(term, said) else HIDDEN,
                 "since": begin.isoformat(),
-                "window_minutes": TOPIC_WINDOW.total_seconds() / 60,
+                "window_minutes": max(1, math.ceil(verdict.window.total_seconds() / 60)),
                 "observed": verdict.stories,
                 "expected": round(verdict.expected, 2),
                 "factor": round(min(1000.0, verdict.stories / max(verdict.expected, 0.001)), 1),

@@ -1,0 +1,88 @@
+"""How often words were used, of a vocabulary that never ends, in memory that never grows.
+
+A list of the latest words forgets the ordinary ones of a lively brand within days, and they look new
+when they come back. So words share cells: each has one in every row, and the least of its cells is its
+count. That is never too small, and too large only by what other words brought to all of its cells
+(a count-min sketch with conservative update).
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from array import array
+from base64 import b64decode, b64encode
+from hashlib import blake2b
+
+_ROWS = 2
+_WIDTH = 8192
+"""Cells of a row: two bytes each."""
+_MOST = 0xFFFF
+_FORMAT = "H"
+
+
+class WordCounts:
+    """Counts words."""
+
+    def __init__(self) -> None:
+        self._cells = array(_FORMAT, bytes(2 * _ROWS * _WIDTH))
+        self._fades = 0
+
+    def add(self, word: str) -> None:
+        """Count one use of a word."""
+        cells = self._cells
+        places = _places(word)
+        least = min(cells[place] for place in places)
+        if least < _MOST:
+            for place in places:
+                if cells[place] == least:
+                    cells[place] = least + 1
+
+    def count(self, word: str) -> int:
+        """How often a word was used, never too small."""
+        return min(self._cells[place] for place in _places(word))
+
+    def fade(self) -> None:
+        """Let every use so far count half. Odd counts are rounded up and down in turn."""
+        self._fades += 1
+        self._cells = array(
+            _FORMAT,
+            ((count + (place + self._fades) % 2) // 2 for place, count in enumerate(self._cells)),
+        )
+
+    def snapshot(self) -> list[str | int]:
+        """All that was counted, for :meth:`load`: JSON, at most about 40,000 characters."""
+        packed = zlib.compress(_little(self._cells).tobytes(), 1)
+        return [b64encode(packed).decode("ascii"), self._fades]
+
+    def load(self, snapshot: list[str | int]) -> None:
+        """Continue where :meth:`snapshot` was taken.
+
+        Raises:
+            ValueError: it is no snapshot.
+        """
+        packed, fades = snapshot
+        try:
+            cells = array(_FORMAT, zlib.decompress(b64decode(str(packed), validate=True)))
+        except zlib.error as error:
+            raise ValueError("the counts of the words are damaged: learn them anew") from error
+        if len(cells) != _ROWS * _WIDTH:
+            raise ValueError(f"{len(cells)} cells of words are not {_ROWS * _WIDTH}")
+        self._cells, self._fades = _little(cells), int(fades)
+
+
+def _places(word: str) -> tuple[int, ...]:
+    digest = blake2b(word.encode("utf-8", "surrogatepass"), digest_size=2 * _ROWS).digest()
+    return tuple(
+        row * _WIDTH + int.from_bytes(digest[2 * row : 2 * row + 2]) % _WIDTH
+        for row in range(_ROWS)
+    )
+
+
+def _little(cells: array[int]) -> array[int]:
+    """The same with the least byte first, whatever the machine; and back."""
+    if sys.byteorder == "little":
+        return cells
+    turned = array(_FORMAT, cells)
+    turned.byteswap()
+    return turned
