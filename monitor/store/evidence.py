@@ -6,11 +6,12 @@ content is overwritten and the digests stay, so that the chain still shows what 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import insert
 from sqlmodel import Session, col, func, select
 
 from alerts.base import IncidentState
@@ -51,6 +52,8 @@ class Evidence:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._last: tuple[int, MetaRow] | None = None
+        """The highest number and the row of the head: asked for once."""
 
     def keep(self, incident_id: int, mention_ids: Collection[int], now: datetime) -> int:
         """Keep posts that belong to an incident, each once.
@@ -58,15 +61,18 @@ class Evidence:
         Of one incident at most :data:`LIMIT` posts are kept. Returns how many were added.
         """
         room = LIMIT - self.count(incident_id) if mention_ids else 0
-        added = 0
         ordered = sorted(mention_ids)
+        added = 0
         for start in range(0, len(ordered), LIMIT):
             if added >= room:
                 break
-            for mention, assessment in self._posts(incident_id, ordered[start : start + LIMIT]):
-                if added < room:
-                    self._add(incident_id, mention.id or 0, _content(mention, assessment), now)
-                    added += 1
+            posts = self._posts(incident_id, ordered[start : start + LIMIT])[: room - added]
+            self._add(
+                incident_id,
+                [(mention.id or 0, _content(mention, assessment)) for mention, assessment in posts],
+                now,
+            )
+            added += len(posts)
         return added
 
     def keep_change(self, mention_id: int, text: str, now: datetime) -> int:
@@ -85,7 +91,7 @@ class Evidence:
             if _GONE not in row.content and row.content.get("text") != text:
                 content = {**row.content, "text": text, "changed": True}
                 content.pop("assessment", None)
-                self._add(incident_id, mention_id, content, now)
+                self._add(incident_id, [(mention_id, content)], now)
                 changed += 1
         return changed
 
@@ -143,8 +149,8 @@ class Evidence:
                 return Finding(reached, Flaw(row.id, row.incident_id, why), met)
             reached = Head(reached.lines + 1, row.digest)
             met = met or reached == noted
-        head = self._head_row()
-        if head.value != str(reached):
+        kept = self._session.get(MetaRow, _HEAD)
+        if (kept.value if kept else str(EMPTY)) != str(reached):
             why = f"evidence is gone at the end: {reached.lines} pieces are there"
             return Finding(reached, Flaw(None, None, why), met)
         if not met:
@@ -153,39 +159,47 @@ class Evidence:
         return Finding(reached, None)
 
     def _add(
-        self, incident_id: int, mention_id: int, content: dict[str, Any], now: datetime
+        self, incident_id: int, posts: Sequence[tuple[int, dict[str, Any]]], now: datetime
     ) -> None:
-        kept = self._head_row()
-        head = read_head(kept)
-        highest = self._session.exec(select(func.max(EvidenceRow.id))).one() or 0
-        number = max(highest, head.lines) + 1
-        sealed = exhibit_digest(
-            head.digest,
-            number=number,
-            incident_id=incident_id,
-            mention_id=mention_id,
-            at=now,
-            content=content_digest(content),
-        )
-        self._session.add(
-            EvidenceRow(
-                id=number,
+        if not posts:
+            return
+        last, kept = self._end()
+        head, rows = read_head(kept), []
+        for mention_id, content in posts:
+            last += 1
+            sealed = exhibit_digest(
+                head.digest,
+                number=last,
                 incident_id=incident_id,
                 mention_id=mention_id,
                 at=now,
-                content=content,
-                digest=sealed,
+                content=content_digest(content),
             )
-        )
-        kept.value = str(Head(head.lines + 1, sealed))
+            head = Head(head.lines + 1, sealed)
+            rows.append(
+                {
+                    "id": last,
+                    "incident_id": incident_id,
+                    "mention_id": mention_id,
+                    "at": now,
+                    "content": content,
+                    "digest": sealed,
+                }
+            )
         self._session.flush()
+        self._session.connection().execute(insert(EvidenceRow), rows)
+        kept.value = str(head)
+        self._last = (last, kept)
 
-    def _head_row(self) -> MetaRow:
-        kept = self._session.get(MetaRow, _HEAD)
-        if kept is None:
-            kept = MetaRow(key=_HEAD, value=str(EMPTY))
-            self._session.add(kept)
-        return kept
+    def _end(self) -> tuple[int, MetaRow]:
+        if self._last is None:
+            kept = self._session.get(MetaRow, _HEAD)
+            if kept is None:
+                kept = MetaRow(key=_HEAD, value=str(EMPTY))
+                self._session.add(kept)
+            highest = self._session.exec(select(func.max(EvidenceRow.id))).one() or 0
+            self._last = (max(highest, read_head(kept).lines), kept)
+        return self._last
 
     def _posts(
         self, incident_id: int, mention_ids: Collection[int]

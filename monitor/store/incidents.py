@@ -35,6 +35,9 @@ __all__ = ["HistoryEntry", "Incidents", "Life", "RefusedError", "to_incident"]
 PART_OF, TOOK_IN = "part of:", "took in:"
 """Before the number of the other incident, in the page of the lines that tell of a merge."""
 
+_CHUNK = 500
+"""Mentions asked about in one query."""
+
 _BURNING = (IncidentState.OPEN.value, IncidentState.ACKNOWLEDGED.value)
 
 
@@ -176,14 +179,21 @@ class Incidents:
             now: the present; without it the moment of the incident's last signal.
         """
         self._session.flush()
+        wanted = list(dict.fromkeys(mention_ids))
         new = []
-        for mention_id in mention_ids:
-            statement = insert(IncidentMentionRow).values(
-                incident_id=incident_id, mention_id=mention_id
+        for start in range(0, len(wanted), _CHUNK):
+            chunk = wanted[start : start + _CHUNK]
+            query = select(IncidentMentionRow.mention_id).where(
+                IncidentMentionRow.incident_id == incident_id,
+                col(IncidentMentionRow.mention_id).in_(chunk),
             )
-            done = self._session.connection().execute(statement.on_conflict_do_nothing())
-            if done.rowcount:
-                new.append(mention_id)
+            known = set(self._session.exec(query))
+            new += [mention_id for mention_id in chunk if mention_id not in known]
+        if new:
+            self._session.connection().execute(
+                insert(IncidentMentionRow),
+                [{"incident_id": incident_id, "mention_id": mention_id} for mention_id in new],
+            )
         if new:
             at = now or self._session.get_one(IncidentRow, incident_id).last_signal_at
             self.keep_evidence(incident_id, new, at)
