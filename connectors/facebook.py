@@ -40,6 +40,7 @@ _NESTED = 50
 _POST_FIELDS = "id,message,created_time,from,permalink_url,shares,reactions.limit(0).summary(1)"
 _COMMENT_FIELDS = "id,message,created_time,from,permalink_url,like_count,comment_count"
 _SAID = frozenset({"add", "edit", "edited"})
+_GONE = frozenset({"delete", "remove"})
 _MUTE = frozenset({"reaction", "like", "connection", "event", "album", "rating"})
 """What happens on a page and says nothing."""
 
@@ -162,12 +163,12 @@ class FacebookConnector:
     # --- pushes ---
 
     def events(self, arrival: Arrival) -> Sequence[Event]:
-        """What was said, of all that Meta tells about the page."""
+        """What was said or taken back, of all that Meta tells about the page."""
         return [
             change
             for change in changes(arrival, "page", self._options.page_id)
             if change["field"] in {"feed", "mention"}
-            and change["value"].get("verb") in _SAID
+            and change["value"].get("verb") in _SAID | _GONE
             and change["value"].get("item") not in _MUTE
         ]
 
@@ -179,6 +180,8 @@ class FacebookConnector:
         except ValueError as error:
             return Found(rejects=[_set_aside(value, error)], calls=0)
         comment = "comment_id" in value
+        if value["verb"] in _GONE:
+            return Found(deleted=[("facebook", _stable(name, comment=comment))], calls=0)
         told = _as_told(value, name, received_at)
         here = event["field"] == "feed"
         if here and told.get("message") and "edit" not in value["verb"]:
@@ -218,7 +221,7 @@ class FacebookConnector:
         edited = item.get("edited_time")
         return Post(
             platform="facebook",
-            id=name if comment else name.rpartition("_")[2],
+            id=_stable(name, comment=comment),
             text=text,
             published_at=min(moment(item["created_time"]), self._context.now()),
             url=_link(item, name, comment=comment, ours=(comment and here) or own),
@@ -235,6 +238,11 @@ class FacebookConnector:
 
 _ODD = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 """What values of an unexpected kind raise."""
+
+
+def _stable(name: str, *, comment: bool) -> str:
+    """An id without the author's: a post's begins with it, a comment's with that of the post."""
+    return name if comment else name.rpartition("_")[2]
 
 
 def _nested(window: Window) -> str:

@@ -53,7 +53,7 @@ _MAX_BYTES = 8 * 2**20
 _EARLIER = timedelta(minutes=5)
 """A token is renewed this long before it expires."""
 _NOTIFICATIONS, _ASK = "notifications", "ask "
-_OF_COMMENTS = frozenset({"COMMENT", "COMMENT_EDIT", "ADMIN_COMMENT"})
+_OF_COMMENTS = frozenset({"COMMENT", "COMMENT_EDIT", "COMMENT_DELETE", "ADMIN_COMMENT"})
 _OF_SHARES = frozenset({"SHARE", "SHARE_MENTION"})
 _COMMENT = re.compile(r"urn:li:comment:\((?:urn:li:)?([A-Za-z]{1,20}):(\d{1,25}),(\d{1,25})\)")
 _POST = re.compile(r"urn:li:(share|ugcPost|activity):(\d{1,25})")
@@ -168,6 +168,7 @@ class LinkedInConnector:
         return [
             "COMMENT",
             "COMMENT_EDIT",
+            "COMMENT_DELETE",
             "SHARE_MENTION",
             *(["SHARE"] if self._options.reshares else []),
             *(["ADMIN_COMMENT"] if self._options.own_comments else []),
@@ -209,6 +210,7 @@ class LinkedInConnector:
             more,
             # Never ahead of our own clock, by which the end of the time that is asked for is told.
             at=min(server_time(fetched.headers, now), now),
+            deleted=[gone for one in found for gone in one.deleted],
         )
 
     def _seen(self, element: Any) -> Found:
@@ -219,7 +221,7 @@ class LinkedInConnector:
                 return Found()
             if event["named_only"]:
                 return Found(more=[Step(_ASK + json.dumps(event))])
-            return Found([self._post(event)] if event["text"] else [])
+            return self._found(event)
         except _ODD as error:
             return Found(rejects=[_set_aside(element, error)])
 
@@ -240,7 +242,7 @@ class LinkedInConnector:
             "owner": about.get("owner") or about.get("actor"),
             "text": said,
             # A repost without words of its own comes with an empty text: nothing to ask for.
-            "named_only": not said and "text" not in about,
+            "named_only": not said and "text" not in about and action != "COMMENT_DELETE",
             "at": _number(element["lastModifiedAt"]),
         }
 
@@ -269,9 +271,16 @@ class LinkedInConnector:
             return Found(rejects=[Reject(event["reason"], event["odd_id"])], calls=0)
         if event["named_only"]:
             return self._ask_for(event)
-        return Found([self._post(event)] if event["text"] else [], calls=0)
+        return self._found(event, calls=0)
 
     # --- posts ---
+
+    def _found(self, event: Mapping[str, Any], calls: int = 1) -> Found:
+        """What a notification says by itself. Raises what odd values raise."""
+        post = self._post(event)
+        if event["action"] == "COMMENT_DELETE":
+            return Found(deleted=[(post.platform, post.id)], calls=calls)
+        return Found([post] if event["text"] else [], calls=calls)
 
     def _ask_for(self, event: Mapping[str, Any]) -> Found:
         """The words of a comment or post that a notification only names. Raises ConnectorError."""

@@ -43,7 +43,7 @@ _OF_ONE_POST = frozenset(
 )
 """Faults that may lie with the one post that was asked for, while the platform is well."""
 
-_MOST_REMEMBERED = 5_000
+_MOST_REMEMBERED = 2_000
 _MOST_LATER = 1_000
 _PAGE = 100
 
@@ -86,6 +86,8 @@ class Found:
     calls: int = 1
     at: datetime | None = None
     """When it answered, by its own clock: ours may be wrong."""
+    deleted: Sequence[tuple[str, str]] = ()
+    """Platform and id of posts that are gone."""
 
 
 class Reader(Protocol):
@@ -138,7 +140,7 @@ def follow(reader: Reader, context: Context, cursor: Cursor | None, pace: Pace) 
     waiting: Page | None = None
     try:
         for page in walk.pages():
-            if waiting is not None and (page.posts or page.rejects):
+            if waiting is not None and not page.is_empty:
                 yield waiting
                 waiting = page
             else:
@@ -237,6 +239,7 @@ class _Walk:
     calls: int = 0
     posts: list[Post] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    deleted: list[tuple[str, str]] = field(default_factory=list)
 
     def pages(self) -> Iterator[Page]:
         # What is told must not use up every call: who tells may leave something out.
@@ -248,13 +251,14 @@ class _Walk:
         yield self._page()
 
     def _page(self, pause: timedelta | None = None) -> Page:
-        page = Page(self.posts, self.state.cursor(), self.rejects, pause)
-        self.posts, self.rejects = [], []
+        page = Page(self.posts, self.state.cursor(), self.rejects, pause, self.deleted)
+        self.posts, self.rejects, self.deleted = [], [], []
         return page
 
     def _take(self, found: Found) -> None:
         self.posts += self.state.unseen(found.posts)
         self.rejects += self.state.unheard(found.rejects, self.context.now())
+        self.deleted += found.deleted
         self.calls += found.calls
 
     def _told(self, calls: int) -> Generator[Page, None, bool]:

@@ -141,11 +141,20 @@ def _lines(arrival: Arrival) -> Sequence[Any]:
     try:
         whole = json.loads(body)
     except (ValueError, RecursionError):
-        return [line for line in body.split(b"\n") if line.strip()]
+        return [_parsed(line) for line in body.split(b"\n") if line.strip()]
     if isinstance(whole, dict) and isinstance(whole.get("mentions"), list):
         whole = whole["mentions"]
     found = whole if isinstance(whole, list) else [whole]
     return ["" if each is None else each for each in found]
+
+
+def _parsed(line: bytes) -> Any:
+    """A line as what it says; as it is where it says nothing."""
+    try:
+        value = json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return line
+    return "" if value is None else value
 
 
 def _excerpt(line: Any) -> str:

@@ -394,7 +394,6 @@ def test_an_edited_comment_comes_again_as_it_is_now(graph: GraphLike, poller: Po
     "change",
     [
         ("feed", {"item": "reaction", "verb": "add", "post_id": f"{PAGE}_1"}),
-        ("feed", comment_value(verb="remove")),
         ("feed", comment_value(verb="hide")),
         ("feed", {"item": "like", "verb": "add"}),
         ("ratings", {"item": "rating", "verb": "add", "review_text": "goed"}),
@@ -411,6 +410,18 @@ def test_what_says_nothing_is_passed_over(
     assert poller.asked() == []
     poller.pages()
     assert not poller.pushes.arrivals
+
+
+def test_what_was_taken_back_is_told(poller: Poller) -> None:
+    swept(poller)
+    poller.push(
+        ("feed", comment_value(verb="remove")),
+        ("feed", {"item": "status", "verb": "delete", "post_id": "77_6001"}),
+    )
+    deleted = [gone for page in poller.pages() for gone in page.deleted]
+    assert deleted == [("facebook", "5001_9"), ("facebook", "6001")]
+    assert poller.asked() == []
+    assert not any(page.deleted for page in poller.pages())
 
 
 def test_what_is_about_another_page_is_not_ours(poller: Poller) -> None:

@@ -215,6 +215,23 @@ def test_an_edited_comment_comes_again_as_it_is_now(linkedin: LinkedInLike, poll
     assert (post.id, post.text) == (name, "Alweer op tijd")
 
 
+@pytest.mark.parametrize("pushed", [False, True], ids=["asked for", "pushed"])
+def test_a_comment_that_was_taken_back_is_told(
+    linkedin: LinkedInLike, poller: Poller, pushed: bool
+) -> None:
+    name = linkedin.notify("COMMENT")
+    poller.pages()
+    gone = {**linkedin.notifications[0], "action": "COMMENT_DELETE"}
+    del gone["decoratedGeneratedActivity"]
+    if pushed:
+        poller.push(gone)
+    else:
+        linkedin.notifications.append(gone)
+        linkedin.clock.move(HOUR)
+    deleted = [each for page in poller.pages() for each in page.deleted]
+    assert deleted == [("linkedin", name)]
+
+
 def test_a_comment_that_is_only_named_is_asked_for(linkedin: LinkedInLike, poller: Poller) -> None:
     name = linkedin.notify("COMMENT", None)
     path = f"/rest/socialActions/urn:li:activity:5001/comments/{name.split('/')[1]}"
@@ -305,7 +322,10 @@ def test_brackets_and_commas_go_out_as_they_are() -> None:
             poller.pages()
     line = seen[0].split(b"\r\n")[0].decode()
     query = line.split(" ")[1].split("?")[1]
-    assert "actions=List(COMMENT,COMMENT_EDIT,SHARE_MENTION,SHARE,ADMIN_COMMENT)" in query
+    assert (
+        "actions=List(COMMENT,COMMENT_EDIT,COMMENT_DELETE,SHARE_MENTION,SHARE,ADMIN_COMMENT)"
+        in query
+    )
     assert re.search(r"timeRange=\(start:\d+,end:\d+\)", query)
     assert "organizationalEntity=urn%3Ali%3Aorganization%3A96072893" in query
     assert dict(parse_qsl(query))["q"] == "criteria"

@@ -151,9 +151,11 @@ def test_all_mentions_may_count_as_one_platform(
     without = mention()
     del without["source"]
     pushes.push(json.dumps([mention(1, source="x"), without]).encode())
-    pushes.push((json.dumps(mention(3, source="x")) + "\nbad").encode())
+    lines = [json.dumps(mention(3, source="x")), "bad", "null", json.dumps({**without, "id": 4})]
+    pushes.push("\n".join(lines).encode())
     poller = Polling(lambda: made(platform="forum"))
-    assert [post.platform for post in poller.posts()] == ["forum"] * 3
+    assert [post.platform for post in poller.posts()] == ["forum"] * 4
+    assert len(poller.rejects) == 2
 
 
 # --- following ------------------------------------------------------------------------------------
