@@ -18,7 +18,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from alerts.base import Delivery, DeliveryError, DeliveryFault, Receipt
-from alerts.letter import build_mail, parse_address
+from alerts.letter import build_mail, parse_address, thread_of
 from alerts.plain import one_line
 from connectors.options import Options as BaseOptions
 
@@ -116,8 +116,7 @@ class EmailChannel:
             refused = smtp.send_message(
                 mail, self._sender.addr_spec, [each.addr_spec for each in recipients]
             )
-        thread = dict(delivery.thread or {"message_id": mail["Message-ID"]})
-        return Receipt(thread=thread, note=self._note(refused))
+        return Receipt(thread=thread_of(delivery, mail), note=self._note(refused))
 
     def check(self) -> None:
         """Connect, encrypt, log in and ask for nothing. Raises DeliveryError."""

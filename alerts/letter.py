@@ -7,9 +7,12 @@ given, and nothing untrusted reaches a header with a line break in it.
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -32,6 +35,8 @@ _COLOURS: Mapping[Severity, str] = {
     Severity.HIGH: "#b45309",
     Severity.CRITICAL: "#b3142b",
 }
+_FILETIME_BEGINS = datetime(1601, 1, 1, tzinfo=UTC)
+_INDEX_BYTES = 22
 _RESOLVED_COLOUR = "#1f7a4d"
 _MESSAGE_ID = re.compile(r"<[\x21-\x3b\x3d\x3f-\x7e]{1,250}>")
 
@@ -72,14 +77,19 @@ def build_mail(
     mail["To"] = recipients
     if reply_to is not None:
         mail["Reply-To"] = parse_address(reply_to)
-    mail["Subject"] = _header(heading(message))
+    topic, subject = _subjects(delivery)
+    mail["Subject"] = subject
     mail["Message-ID"] = _message_id(delivery.key, sender.domain)
     if delivery.created_at is not None:
         mail["Date"] = delivery.created_at
-    first = str((delivery.thread or {}).get("message_id", ""))
-    if _MESSAGE_ID.fullmatch(first) and first != mail["Message-ID"]:
+    first = _first_of(delivery)
+    if first and first != mail["Message-ID"]:
         mail["In-Reply-To"] = first
         mail["References"] = first
+    # What Exchange and Outlook go by instead.
+    mail["Thread-Topic"] = topic
+    mail["Thread-Index"] = _thread_index(delivery, str(mail["Message-ID"]))
+    mail["List-Id"] = f"Merkwacht <merkwacht.{sender.domain}>"
     mail["Auto-Submitted"] = "auto-generated"
     # Keeps Exchange from answering with an out-of-office notice.
     mail["X-Auto-Response-Suppress"] = "All"
@@ -104,6 +114,56 @@ def build_mail(
     # After the parts: making them takes content headers along into the first.
     mail["Content-Language"] = message.language
     return mail
+
+
+def thread_of(delivery: Delivery, mail: EmailMessage) -> dict[str, str]:
+    """What later mails of the same incident to the same receiver need to know of the first."""
+    if _first_of(delivery):
+        return {name: str(value) for name, value in (delivery.thread or {}).items()}
+    return {
+        "message_id": str(mail["Message-ID"]),
+        "subject": str(mail["Thread-Topic"]),
+        "index": str(mail["Thread-Index"]),
+    }
+
+
+def _first_of(delivery: Delivery) -> str:
+    """The Message-ID of the thread's first mail; empty when this is the first."""
+    first = str((delivery.thread or {}).get("message_id", ""))
+    return first if _MESSAGE_ID.fullmatch(first) else ""
+
+
+def _subjects(delivery: Delivery) -> tuple[str, str]:
+    """The subject of the thread, and of this mail.
+
+    Gmail begins a new conversation when a subject changes, so later mails answer the first one's: what
+    happened stands first in the text. Only what became worse has a subject of its own, to be seen.
+    """
+    message = delivery.message
+    own = _header(heading(message))
+    topic = _header(str((delivery.thread or {}).get("subject", ""))) if _first_of(delivery) else ""
+    if not topic:
+        return own, own
+    return topic, own if message.event is Event.WORSENED else f"Re: {topic}"
+
+
+def _thread_index(delivery: Delivery, message_id: str) -> str:
+    """The conversation as Outlook keeps it: 22 bytes that all mails share, five more for an answer.
+
+    A byte of one, a moment (the middle of its 100 ns since 1601) and 16 bytes that tell
+    conversations apart.
+    """
+    root = b""
+    with contextlib.suppress(ValueError):
+        kept = str((delivery.thread or {}).get("index", "")) if _first_of(delivery) else ""
+        root = base64.b64decode(kept, validate=True)
+    if len(root) == _INDEX_BYTES:
+        child = hashlib.sha256(delivery.key.encode()).digest()[:5]
+        return base64.b64encode(root + child).decode()
+    moment = delivery.created_at or delivery.message.since
+    ticks = (moment - _FILETIME_BEGINS) // timedelta(microseconds=1) * 10
+    name = hashlib.sha256((_first_of(delivery) or message_id).encode()).digest()[:16]
+    return base64.b64encode(b"\x01" + (ticks >> 16).to_bytes(6, "big")[-5:] + name).decode()
 
 
 def render(message: Message, *, key: str = "", picture: str | None = None) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """The e-mail channel against real SMTP servers."""
 
+import base64
 import socket
 from dataclasses import replace
 from email import message_from_bytes
@@ -59,7 +60,8 @@ def test_a_mail_arrives_as_text_and_html_with_its_headers(mailbox):
         assert "privacyfunctionaris" in part
         assert "vrijdag 13 november 2026 om 12:00 uur" in part
         assert "mw-12-opened-1" in part
-    assert receipt.thread == {"message_id": mail["Message-ID"]}
+    assert receipt.thread["message_id"] == mail["Message-ID"]
+    assert receipt.thread["subject"] == mail["Subject"]
     assert receipt.note is None
 
 
@@ -88,22 +90,58 @@ def test_a_repeat_of_one_delivery_is_recognisable_and_equal(mailbox):
     assert first["Date"] == second["Date"]
 
 
-def test_an_incident_is_one_thread(mailbox):
+def test_an_incident_is_one_thread_by_every_convention(mailbox):
     sender = channel(mailbox.port)
 
     opened = sender.send(delivery())
+    worse = sender.send(
+        delivery(message(event=Event.WORSENED), key="12-worsened", thread=opened.thread)
+    )
     closed = sender.send(
-        delivery(message(event=Event.RESOLVED), key="12-resolved", thread=opened.thread)
+        delivery(message(event=Event.RESOLVED), key="12-resolved", thread=worse.thread)
     )
 
-    first, last = mailbox.mails
-    assert last["In-Reply-To"] == last["References"] == first["Message-ID"]
-    assert last["Message-ID"] != first["Message-ID"]
+    first, graver, last = mailbox.mails
+    for later in (graver, last):
+        assert later["In-Reply-To"] == later["References"] == first["Message-ID"]
+        assert later["Message-ID"] != first["Message-ID"]
+        # Outlook and Exchange.
+        assert later["Thread-Topic"] == first["Thread-Topic"] == first["Subject"]
+        assert later["Thread-Index"].startswith(first["Thread-Index"][:28])
+        assert len(base64.b64decode(later["Thread-Index"])) == 27
+        assert later["List-Id"] == first["List-Id"] == "Merkwacht <merkwacht.example.com>"
+    assert len(base64.b64decode(first["Thread-Index"])) == 22
+    assert base64.b64decode(first["Thread-Index"])[0] == 1
+    assert graver["Thread-Index"] != last["Thread-Index"]
     assert first["In-Reply-To"] is None
-    assert closed.thread == opened.thread
+    assert closed.thread == worse.thread == opened.thread
     assert last["Importance"] is None
+    # Gmail wants the same subject; only what became worse stands out.
+    assert last["Subject"] == f"Re: {first['Subject']}"
+    assert graver["Subject"].startswith("[Ernstiger: kritiek] ")
     # RFC 5256 takes what is in brackets off before subjects are compared.
-    assert first["Subject"].split("] ")[1] == last["Subject"].split("] ")[1]
+    assert first["Subject"].split("] ")[1] == graver["Subject"].split("] ")[1]
+    page = last.get_body(("html",))
+    assert page is not None
+    assert "Gesloten · Het mogelijke lek" in page.get_content()
+
+
+def test_two_incidents_are_two_threads(mailbox):
+    sender = channel(mailbox.port)
+    sender.send(delivery(key="12-opened"))
+    sender.send(delivery(key="13-opened"))
+
+    one, other = mailbox.mails
+    assert one["Thread-Index"][10:] != other["Thread-Index"][10:]
+    assert one["Message-ID"] != other["Message-ID"]
+
+
+def test_a_thread_that_was_begun_by_an_earlier_version_goes_on(mailbox):
+    old = {"message_id": "<abc.merkwacht@zonnehoek.example>"}
+    receipt = channel(mailbox.port).send(delivery(thread=old))
+
+    assert mailbox.mails[0]["References"] == old["message_id"]
+    assert receipt.thread == old
 
 
 def test_only_what_is_critical_is_marked_important(mailbox):
@@ -366,6 +404,9 @@ HEADERS = [
     "Subject",
     "Message-ID",
     "Date",
+    "Thread-Topic",
+    "Thread-Index",
+    "List-Id",
     "Auto-Submitted",
     "X-Auto-Response-Suppress",
     "X-Merkwacht-Key",
@@ -403,7 +444,7 @@ def test_no_text_adds_a_header_or_a_tag(brand, post, key, thread):
         link="https://merkwacht.example.com/",
     )
     wire = build_mail(
-        delivery(sent, key=key, thread={"message_id": thread}),
+        delivery(sent, key=key, thread={"message_id": thread, "subject": thread, "index": thread}),
         parse_address(f"{brand.replace('<', '')} <a@b.example>"),
         [parse_address("crisis@example.com")],
     ).as_bytes()
