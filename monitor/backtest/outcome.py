@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from classifiers.base import SentimentLabel
 from monitor.config import Config
 from monitor.store import Store, Unit
 from monitor.store.mentions import BUCKET
-from monitor.store.outbox import Pending
+from monitor.store.outbox import About, Pending
 from monitor.telling import EXHIBITS
 
 _EVERYTHING = 10_000_000
@@ -42,6 +42,10 @@ class Notified:
     receiver: str
     channel: str
     event: Event
+    reason: str = ""
+    """Why: a word of ``alerts.base.Reason``."""
+    key: str = ""
+    """Of the message: the same where one message tells of several incidents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +101,14 @@ class Outcome:
     @property
     def per_receiver(self) -> dict[str, int]:
         """Messages to each receiver, the most told first."""
-        counts = Counter(
-            note.receiver for incident in self.incidents for note in incident.notifications
-        )
+        counts = Counter(note.receiver for note in self.messages)
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    @property
+    def messages(self) -> list[Notified]:
+        """What would have been sent: one message about several incidents counts once."""
+        notes = [note for incident in self.incidents for note in incident.notifications]
+        return list({note.key or (place,): note for place, note in enumerate(notes)}.values())
 
     @property
     def unmatched(self) -> list[str]:
@@ -120,16 +128,21 @@ class Deliveries:
         self.first: dict[int, Message] = {}
         """The first message about each incident."""
 
-    def keep(self, pending: Pending) -> None:
-        """Take one notification from the outbox."""
+    def keep(self, pending: Pending, further: Sequence[About]) -> None:
+        """Take one notification from the outbox, with the further incidents that it tells of."""
         note = Notified(
             at=pending.created_at,
             receiver=pending.receiver,
             channel=pending.channel,
             event=Event(pending.event),
+            reason=pending.reason,
+            key=pending.key,
         )
         self.by_incident.setdefault(pending.incident_id, []).append(note)
-        if pending.incident_id not in self.first:
+        for each in further:
+            told = replace(note, event=each.event, reason=each.reason.value)
+            self.by_incident.setdefault(each.incident_id, []).append(told)
+        if pending.incident_id not in self.first and not further:
             self.first[pending.incident_id] = from_json(pending.message)
 
 
@@ -200,7 +213,7 @@ def _raised(  # noqa: PLR0917 - one private step of the above
 
 def to_json(outcome: Outcome) -> dict[str, Any]:
     """The outcome as the command prints it."""
-    notes = sum(len(each.notifications) for each in outcome.incidents)
+    notes = len(outcome.messages)
     return {
         "incidents": [_incident_json(each) for each in outcome.incidents],
         "span": _span_json(outcome.span),
@@ -246,6 +259,7 @@ def _incident_json(incident: Raised) -> dict[str, Any]:
                 "receiver": note.receiver,
                 "channel": note.channel,
                 "event": note.event.value,
+                "reason": note.reason,
             }
             for note in incident.notifications
         ],

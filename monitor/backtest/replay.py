@@ -30,7 +30,7 @@ from monitor.backtest.scratch import ScratchStore
 from monitor.delivering import LEASE
 from monitor.detecting import CATCH_UP, SETTLE, SETTLE_BATCH, SETTLE_STEP
 from monitor.store.mentions import BUCKET, NewMention, bucket_of
-from monitor.store.outbox import Pending
+from monitor.store.outbox import About, Pending
 
 AHEAD = 512
 """Mentions that are assessed together, ahead of their time."""
@@ -132,7 +132,7 @@ class Replay:
         feed: Feed,
         step: timedelta,
         end: datetime,
-        keep: Callable[[Pending], object],
+        keep: Callable[[Pending, Sequence[About]], object],
         progress: Callable[[int], object] = lambda _done: None,
         leaping: bool = True,
     ) -> None:
@@ -174,6 +174,14 @@ class Replay:
     # -- how far -------------------------------------------------------------------------------
 
     def _target(self, now: datetime) -> datetime:
+        """Where to go next: never over a moment at which something is due."""
+        target = self._far(now)
+        due = self._thinking.follow.next_at()
+        if due is None or due > target:
+            return target
+        return now + max(1, -((now - due) // self._step) - 1) * self._step
+
+    def _far(self, now: datetime) -> datetime:
         if now < self._walk_until:
             return now + self._step
         if self._burning():
@@ -320,6 +328,16 @@ class Replay:
         if not (announced and hasty):
             with self.work.spent_on("tend"):
                 announced += self._thinking.tend.run()[1]
+        if not hasty:
+            with self.work.spent_on("follow"):
+                announced += self._follow()
+        return announced
+
+    def _follow(self) -> list[Announcement]:
+        """All that is due now. In a leap nothing is: it ends before."""
+        announced: list[Announcement] = []
+        while (outcome := self._thinking.follow.run())[0]:
+            announced += outcome[1]
         return announced
 
     def _earliest(self, announced: Sequence[Announcement], now: datetime) -> datetime | None:
@@ -346,7 +364,7 @@ class Replay:
             while claimed := unit.outbox.claim(now, LEASE):
                 for pending in claimed:
                     unit.outbox.delivered(pending, now, Receipt())
-                    self._keep(pending)
+                    self._keep(pending, unit.outbox.further(pending.id))
                 unit.flush()
 
 
