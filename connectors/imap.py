@@ -43,6 +43,16 @@ _GOODBYE_SECONDS = 2.0
 _MOST_UIDS = 10_000
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _WISH = timedelta(minutes=15)
+_ODD = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What the standard library's reader of mails raises on malformed ones."""
 _BUSY = re.compile(r"too many|\[(?:LIMIT|INUSE|UNAVAILABLE)\]|try again", re.IGNORECASE)
 
 
@@ -174,10 +184,14 @@ class ImapConnector:
             if earliest is not None and mail.received is not None and mail.received < earliest:
                 continue  # the search knows days only
             where = f"{self._options.folder}, UID {uid}"
-            if not self._is_expected(mail.sender):
+            if not self._is_expected(_sender(mail)):
                 rejects.append(Reject("a mail from somebody who is not among senders", where))
                 continue
-            found = read_mail(mail, self._reading, self._context.now())
+            try:
+                found = read_mail(mail, self._reading, self._context.now())
+            except _ODD as error:  # a mail can be odd in every way; it must not stop the folder
+                rejects.append(Reject(f"a mail that cannot be read: {type(error).__name__}", where))
+                continue
             posts.update((post.id, post) for post in found)
             if not found:
                 rejects.append(Reject(f"a mail without text in its first {mail.read} bytes", where))
@@ -292,13 +306,21 @@ class ImapConnector:
             raise self._error(
                 f"cannot be reached ({one_line(str(error), 200)})", SourceFault.UNREACHABLE
             ) from error
-        except (imaplib.IMAP4.error, ImapToolsError, UnicodeError, ValueError) as error:
+        except (imaplib.IMAP4.error, ImapToolsError, OverflowError, ValueError) as error:
             raise self._error(
                 f"the server answers in an unknown way ({_said(error)})", SourceFault.BAD_RESPONSE
             ) from error
 
     def _error(self, what: str, fault: SourceFault) -> ConnectorError:
         return ConnectorError(f"{self._where}: {what}", fault=fault)
+
+
+def _sender(mail: Mail) -> str:
+    """The address that a mail says to come from; "" where that cannot be read."""
+    try:
+        return mail.sender
+    except _ODD:
+        return ""
 
 
 def _said(error: Exception) -> str:

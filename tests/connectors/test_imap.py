@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import trustme
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from connectors.base import Context, Post, SourceFault
 from connectors.imap import ImapConnector, ImapOptions
@@ -260,6 +262,46 @@ def test_of_a_large_mail_the_beginning_is_read(server: MailServer, context: Cont
     server.put(message.as_bytes(), NOON)
     poller = Poller(server, context, max_bytes=2_000)
     assert poller.texts() == ["Knipsels\nzonnehoek staat op pagina 3"]
+
+
+ODD_MAILS = [
+    b"From: a@b.example\r\nContent-Type: text/plain; charset=klingon\r\n\r\nzonnehoek",
+    b"From: =?utf-8?q?=zz?= <\xff\xfe>\r\nSubject: =?klingon?b?!!!?=\r\n\r\nzonnehoek",
+    b"Subject: =?utf-8?b?////?=\r\nDate: Tue, 99 Nov 99999999 99:99:99 +9999\r\n\r\nzonnehoek",
+    b"Content-Type: multipart/mixed; boundary=\r\n\r\n--\r\nzonnehoek",
+    b"Content-Type: text/html; charset=utf-16\r\nContent-Transfer-Encoding: base64\r\n\r\n!!!",
+    b"Content-Type: message/rfc822\r\n\r\nContent-Type: message/rfc822\r\n\r\n\r\n",
+    b"\x00" * 500,
+    b"Content-Type: multipart/mixed; boundary=a\r\n\r\n" + b"--a\r\n" * 3_000,
+    b"".join(
+        b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(400)
+    ),
+]
+
+
+def test_odd_mails_do_not_stop_the_folder(standin: StandIn, context: Context) -> None:
+    for odd in ODD_MAILS:
+        standin.put(odd, NOON)
+    standin.put(mail("goed"), NOON)
+    poller = Poller(standin, context, timeout_seconds=20)
+    posts = poller.posts()
+    assert posts[-1].text.startswith("goed")
+    assert len(posts) + len(poller.rejects) >= len(ODD_MAILS)  # two may say the same: nothing
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    head=st.binary(max_size=200), name=st.sampled_from(["From", "Subject", "Date", "Message-ID"])
+)
+def test_no_header_is_too_odd(context: Context, head: bytes, name: str) -> None:
+    with StandIn() as server:
+        server.put(name.encode() + b": " + head + b"\r\n\r\nzonnehoek", NOON)
+        server.put(mail("goed"), NOON)
+        assert Poller(server, context).posts()[-1].text.startswith("goed")
 
 
 def test_a_mail_without_text_is_set_aside(server: MailServer, poller: Poller) -> None:
