@@ -237,3 +237,27 @@ def test_old_rejects_are_deleted_bit_by_bit_at_the_same_price_however_many_there
     assert nothing == 0
     sql(store.path, "UPDATE reject SET at = '2020-01-01 00:00:00.000000' WHERE id <= 700")
     assert [purge()[0] for _ in range(3)] == [500, 200, 0]
+
+
+def test_a_large_batch_is_assessed_in_as_many_statements_as_a_small_one(store: Store) -> None:
+    with store.write() as unit:
+        unit.mentions.add([new_mention(number) for number in range(70)], NOON)
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    def assess(number: int) -> int:
+        statements.clear()
+        with store.write() as unit:
+            queued = unit.mentions.queue(number)
+            unit.mentions.begin_assessment(queued)
+            opinions = dict.fromkeys([item.mention.id for item in queued], OPINION)
+            assert len(unit.mentions.assess(opinions, "v1", NOON)) == number
+        return len(statements)
+
+    event.listen(store._engine, "before_cursor_execute", note)
+    try:
+        assert 0 < assess(64) == assess(2)
+    finally:
+        event.remove(store._engine, "before_cursor_execute", note)
