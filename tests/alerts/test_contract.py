@@ -367,7 +367,7 @@ def test_an_hour_of_silence_at_the_other_side_loses_nothing_and_doubles_nothing(
             if request.path == path
         ]
         incidents = [int(key.split("-")[1]) for key in keys]
-        assert sorted(incidents) == [1, 2, 3], f"once each through {path}"
+        assert len(incidents) == len(set(incidents)) == 3, f"once each through {path}"
     before = {
         request.body
         for request in site.requests[:refused]
