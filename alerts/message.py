@@ -155,6 +155,7 @@ def compose(
         link=link,
         chart=None if event is Event.RESOLVED else scene.chart(),
         taken_by=one_line(incident.acknowledged_by or "", 60) or None,
+        reason=reason,
     )
 
 
