@@ -128,8 +128,11 @@ class _Pages:
         message = case.message
         catalogue, say = words(message.language), _words(message.language)
         zone = ZoneInfo(message.timezone)
+        one = len(message.samples) == 1 and not message.more_samples
         values = {
             "message": message,
+            # Why now is of the message that led here, not of the page.
+            "why": [pair for pair in message.why if pair[0] != catalogue.text("why.now")],
             "marker": marker(message),
             "kind": catalogue.text(f"kind.{message.kind.value}"),
             "incident": catalogue.text("label.incident", id=message.incident_id),
@@ -143,8 +146,9 @@ class _Pages:
             else "",
             "label": {
                 name: catalogue.text(f"label.{name}")
-                for name in ("samples", "actions", "aftercare", "why", "view", "masked", "watched")
+                for name in ("actions", "aftercare", "why", "view", "masked", "watched")
             }
+            | {"samples": catalogue.text("label.sample" if one else "label.samples")}
             | {"times": catalogue.text("label.times", timezone=message.timezone)},
             "say": say,
             "stands": _stands(case),
