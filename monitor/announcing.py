@@ -12,7 +12,7 @@ from alerts.escalation import who_may_rest
 from alerts.history import standing
 from alerts.incidents import Joined, correlate, subject_of
 from alerts.links import LinkMaker
-from alerts.routes import Decision, plan, rules_of
+from alerts.routes import Decision, Told, plan, rules_of
 from monitor.log import logger
 from monitor.metrics import Metrics
 from monitor.store import Unit
@@ -152,7 +152,7 @@ class Announcer:
             event,
             routes=self._rules.routes,
             receivers=self._rules.receivers,
-            told=round_.unit.outbox.told(incident.id),
+            told=self._told(round_.unit, incident, event),
             now=round_.now,
             traits=self.teller.traits(round_.unit, incident),
         )
@@ -164,6 +164,14 @@ class Announcer:
             else:
                 round_.decide(incident, event, to, send=False, reason=decision.reason.value)
         return decisions
+
+    @staticmethod
+    def _told(unit: Unit, incident: Incident, event: Event) -> list[Told]:
+        """Who was told. That it is over is told to those as well who heard of what became part of it."""
+        numbers = [incident.id]
+        if event is Event.RESOLVED:
+            numbers = unit.incidents.family(incident.id)
+        return [each for number in numbers for each in unit.outbox.told(number)]
 
     def _announcement(
         self, incident: Incident, event: Event, decisions: Sequence[Decision], round_: Round

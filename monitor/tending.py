@@ -69,6 +69,8 @@ class TendStep:
                 now - self._retention, keep_states=HELD, limit=PURGE_CHUNK
             )
             unit.sources.purge_rejects(now - self._retention)
+            # Of what is over for as long; what burns keeps its evidence, however old.
+            unit.incidents.forget_evidence(now - self._retention, now, limit=PURGE_CHUNK)
         if deleted:
             self._log.info("purged", mentions=deleted, older_than_days=self._retention.days)
         self._measure(now)

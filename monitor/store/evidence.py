@@ -52,8 +52,6 @@ class Evidence:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._last: tuple[int, MetaRow] | None = None
-        """The highest number and the row of the head: asked for once."""
 
     def keep(self, incident_id: int, mention_ids: Collection[int], now: datetime) -> int:
         """Keep posts that belong to an incident, each once.
@@ -110,8 +108,10 @@ class Evidence:
         return [_to_kept(row) for row in self._session.exec(query)]
 
     def there(self, mention_ids: Collection[int]) -> set[int]:
-        """Which of these posts are still in the store."""
-        query = select(MentionRow.id).where(col(MentionRow.id).in_(mention_ids))
+        """Which of these posts are still in the store, and not deleted by their platform."""
+        query = select(MentionRow.id).where(
+            col(MentionRow.id).in_(mention_ids), col(MentionRow.deleted_at).is_(None)
+        )
         return {number for number in self._session.exec(query) if number is not None}
 
     def forget(self, before: datetime, now: datetime, *, limit: int) -> dict[int, int]:
@@ -189,17 +189,16 @@ class Evidence:
         self._session.flush()
         self._session.connection().execute(insert(EvidenceRow), rows)
         kept.value = str(head)
-        self._last = (last, kept)
 
     def _end(self) -> tuple[int, MetaRow]:
-        if self._last is None:
-            kept = self._session.get(MetaRow, _HEAD)
-            if kept is None:
-                kept = MetaRow(key=_HEAD, value=str(EMPTY))
-                self._session.add(kept)
-            highest = self._session.exec(select(func.max(EvidenceRow.id))).one() or 0
-            self._last = (max(highest, read_head(kept).lines), kept)
-        return self._last
+        """The highest number and the row of the head. Asked anew: others may have added meanwhile."""
+        kept = self._session.get(MetaRow, _HEAD)
+        if kept is None:
+            kept = MetaRow(key=_HEAD, value=str(EMPTY))
+            self._session.add(kept)
+            self._session.flush()
+        highest = self._session.exec(select(func.max(EvidenceRow.id))).one() or 0
+        return max(highest, read_head(kept).lines), kept
 
     def _posts(
         self, incident_id: int, mention_ids: Collection[int]
@@ -213,7 +212,11 @@ class Evidence:
                 (col(AssessmentRow.mention_id) == col(MentionRow.id))
                 & (col(AssessmentRow.version) == col(MentionRow.assessed_by)),
             )
-            .where(col(MentionRow.id).in_(mention_ids), col(MentionRow.id).not_in(kept))
+            .where(
+                col(MentionRow.id).in_(mention_ids),
+                col(MentionRow.id).not_in(kept),
+                col(MentionRow.deleted_at).is_(None),
+            )
             .order_by(col(MentionRow.id))
         )
         return [(mention, assessment) for mention, assessment in self._session.exec(query)]

@@ -228,6 +228,24 @@ def test_merging_closes_without_an_all_clear(run: Run, store: Store, folder: Pat
     assert "became part of incident 1" in run("incidents", "show", str(other)).stdout
 
 
+def test_whoever_heard_of_what_was_merged_hears_that_it_is_over(
+    run: Run, store: Store, folder: Path
+) -> None:
+    two = CONFIG.replace("[[routes]]", '[[receivers]]\nname = "ops"\nchannels = ['
+    '{ use = "mail", to = ["ops@example.com"] }]\n[[routes]]')  # fmt: skip
+    one = leak(store, folder)
+    (folder / "config.toml").write_text(
+        two.replace('receivers = ["crisis', 'receivers = ["ops", "crisis')
+    )
+    other = leak(store, folder, 2, text="Nog eens.")
+    run("incidents", "merge", str(one), str(other))
+    run("incidents", "resolve", str(one))
+    ends = sql(
+        store.path, "SELECT receiver, incident_id FROM notification WHERE event = 'resolved'"
+    )
+    assert sorted(ends) == [("crisis team", one), ("ops", one)]
+
+
 def test_merging_several_is_all_or_none(run: Run, store: Store, folder: Path) -> None:
     one, other = leak(store, folder), leak(store, folder, 2, text="Nog eens.")
     run("incidents", "merge", str(one), str(other), "77", status=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -439,6 +440,30 @@ def test_a_post_that_changes_is_kept_in_both_forms(store: Store) -> None:
         texts = [piece.text for piece in unit.incidents.evidence.of([number])]
         assert unit.incidents.evidence.verify().flaw is None
     assert texts == ["Het wachtwoord is Hoek2026!", "Niets aan de hand."]
+
+
+def test_two_who_keep_evidence_in_one_transaction_keep_one_chain(store: Store) -> None:
+    number = opened(store, "a", 1)
+    with store.write() as unit:
+        unit.incidents.link(number, [2])
+        edited = new_mention(1, text="Niets aan de hand.")
+        unit.mentions.add([replace(edited, post=replace(edited.post, edited_at=LATER))], LATER)
+        unit.mentions.add([new_mention(3)], LATER)
+        newest = max(mention.id for mention, _ in unit.mentions.each(None, None))
+        unit.incidents.link(number, [newest])
+    with store.read() as unit:
+        assert unit.incidents.evidence.verify().flaw is None
+        texts = [piece.text for piece in unit.incidents.evidence.of([number])]
+    assert texts[2:] == ["Niets aan de hand.", "Brood bij Zonnehoek."]
+
+
+def test_what_its_platform_deleted_is_said_to_be_gone_and_kept(store: Store) -> None:
+    number = opened(store, "a", 1)
+    with store.write() as unit:
+        assert unit.mentions.withdraw([("news", "p1")], ["Zonnehoek"], LATER) == 1
+        assert unit.incidents.evidence.there([1, 2]) == {2}
+        (kept,) = unit.incidents.evidence.of([number])
+    assert kept.text == "Het wachtwoord is Hoek2026!"
 
 
 def test_of_a_flood_the_first_posts_are_kept(store: Store) -> None:
