@@ -74,6 +74,10 @@ class Feed:
     """How long the publisher says that the feed may be kept."""
     period_minutes: int | None = None
     """How often the publisher says that the feed changes (sy:updatePeriod)."""
+    hub: str | None = None
+    """Where news can be subscribed to (WebSub)."""
+    topic: str | None = None
+    """What the feed calls itself there."""
 
 
 def read_feed(body: bytes, headers: Mapping[str, str], *, url: str, host: str, most: int) -> Feed:
@@ -113,6 +117,8 @@ def read_feed(body: bytes, headers: Mapping[str, str], *, url: str, host: str, m
         language=language_tag(_text(channel, "language")),
         ttl_minutes=_count(channel.get("ttl")) or None,
         period_minutes=_period(channel),
+        hub=_related(channel, "hub"),
+        topic=_related(channel, "self"),
     )
 
 
@@ -234,6 +240,15 @@ def _moment(entry: Mapping[str, Any]) -> int | None:
         if value is not None:
             with suppress(ValueError, OverflowError, TypeError):
                 return calendar.timegm(value)
+    return None
+
+
+def _related(channel: Mapping[str, Any], relation: str) -> str | None:
+    """The first web address that the feed names in this relation to it."""
+    links = channel.get("links")
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, Mapping) and _text(link, "rel") == relation:
+            return web_url(_text(link, "href"))
     return None
 
 

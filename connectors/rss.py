@@ -12,13 +12,14 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import median
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, SecretStr, model_validator
 
 from connectors import feedworker
 from connectors.base import (
+    ConnectorError,
     Context,
     Cursor,
     Engagement,
@@ -35,7 +36,10 @@ from connectors.http import (
     server_time,
     status_error,
 )
+from connectors.intake import Place, items
 from connectors.options import Options as BaseOptions
+from connectors.options import is_one_word
+from connectors.websub import HubDoor, is_due, subscribe
 
 _ACCEPT = (
     "application/rss+xml, application/atom+xml, application/xml;q=0.9, text/xml;q=0.8, */*;q=0.1"
@@ -48,6 +52,9 @@ _MOMENTS = 11
 _LEAST_MOMENTS = 4
 _LOOKS = 4
 """How often a feed is looked at between two of its entries."""
+_PUSH_SPARES = timedelta(minutes=5)
+"""After a push the feed itself is left alone if it was asked so short a time ago."""
+_SHORTEST_KEY, _LONGEST_KEY = 20, 200
 _WIDTH = 16
 """Digits of a fingerprint."""
 
@@ -70,8 +77,23 @@ class RssOptions(BaseOptions):
     slowest_seconds: int = Field(default=1_800, ge=0, le=86_400)
     """Longest pause in seconds that a quiet feed, or its ttl, may slow polls down to; 0: never
     slower than interval_seconds. Default 1800."""
+    websub_callback: str | None = Field(default=None, pattern=r"^https?://[^\s/]+/\S+$")
+    """Public address of this source's intake, as "https://watch.example.com/intake/NAME", for feeds
+    that push their news (WebSub). Default: none, nothing is subscribed to."""
+    websub_secret: SecretStr | None = None
+    """Key that pushes are signed with: 20 to 199 random characters. Also as `websub_secret_file`, or
+    from the environment or a systemd credential. Default none."""
     timeout_seconds: float = Field(default=30.0, gt=0, le=600)
     """Seconds that one poll may take, redirects included. Default 30."""
+
+    @model_validator(mode="after")
+    def _subscribes_safely(self) -> Self:
+        if (self.websub_callback is None) != (self.websub_secret is None):
+            raise ValueError("websub_callback and websub_secret belong together")
+        key = "" if self.websub_secret is None else self.websub_secret.get_secret_value()
+        if key and not (_SHORTEST_KEY <= len(key) < _LONGEST_KEY and is_one_word(key)):
+            raise ValueError("websub_secret must be 20 to 199 plain characters, at random")
+        return self
 
 
 class RssConnector:
@@ -83,14 +105,27 @@ class RssConnector:
     def __init__(self, options: RssOptions, context: Context) -> None:
         self._options = options
         self._context = context
+        secret = options.websub_secret
+        self.door = None if secret is None else HubDoor(secret)
+        """Lets in what the feed's hub pushes; None without a key."""
 
     def fetch(self, cursor: Cursor | None) -> Iterator[Page]:
         """Yield the entries that were not there before. See :class:`connectors.base.Connector`."""
         memory = _Memory.read(cursor, self._options.url)
         now = self._context.now()
+        if self.door is not None:
+            pushed = False
+            for page in self._pushed(memory, now):
+                pushed = True
+                yield page
+            if pushed and memory.asked_within(_PUSH_SPARES, now):
+                return
         fetched = self._get(memory)
+        if self.door is not None:
+            memory.asked = int(now.timestamp())
         if fetched.status == _NOT_MODIFIED:
-            yield Page((), memory.cursor(), next_poll_after=self._pause(fetched, memory, now))
+            rejects = self._subscribe(memory, now)
+            yield Page((), memory.cursor(), rejects, self._pause(fetched, memory, now))
             return
         if fetched.status != 200:  # noqa: PLR2004 - HTTP OK
             raise status_error(fetched, now=now)
@@ -107,10 +142,50 @@ class RssConnector:
         memory.settle(feed, fetched)
         posts, rejects = self._posts(fresh, feed, now)
         rejects += self._left_out(feed)
+        rejects += self._subscribe(memory, now)
         yield Page(posts, memory.cursor(), rejects, self._pause(fetched, memory, now))
 
     def close(self) -> None:
         """The client belongs to whoever made it; nothing else is held."""
+
+    # --- pushes ---
+
+    def _pushed(self, memory: _Memory, now: datetime) -> Iterator[Page]:
+        """What the hub has pushed: a part of the feed each time."""
+        for body, _, place in items(self._context.intake, memory.place, lambda one: [one.body]):
+            memory.place = place
+            if body is None:
+                continue
+            try:
+                feed = self._parse(body, {}, self._options.url)
+            except ConnectorError as error:
+                yield Page((), memory.cursor(), [Reject(f"a push: {error}", "")])
+                continue
+            fresh = memory.unknown(feed.entries)
+            memory.remember(fresh)
+            posts, rejects = self._posts(fresh, feed, now)
+            yield Page(posts, memory.cursor(), rejects)
+
+    def _subscribe(self, memory: _Memory, now: datetime) -> list[Reject]:
+        """Ask the feed's hub for pushes, once a day; says what is wrong."""
+        callback = self._options.websub_callback
+        if self.door is None or callback is None or memory.hub is None:
+            return []
+        if not is_due(memory.subscribed, now):
+            return []
+        memory.subscribed = int(now.timestamp())
+        trouble = subscribe(
+            self._context.http,
+            memory.hub,
+            memory.topic or self._options.url,
+            callback,
+            self.door,
+            seconds=self._options.timeout_seconds,
+        )
+        where = redact_url(self._options.url)
+        return [Reject(f"the feed cannot be subscribed to: {trouble}", where)] if trouble else []
+
+    # --- the feed itself ---
 
     def _get(self, memory: _Memory) -> Fetched:
         return fetch_limited(
@@ -123,10 +198,14 @@ class RssConnector:
 
     def _read(self, fetched: Fetched) -> Feed:
         told = ("content-type", "content-language")
+        headers = {name: fetched.headers[name] for name in told if name in fetched.headers}
+        return self._parse(fetched.body, headers, fetched.url)
+
+    def _parse(self, body: bytes, headers: Mapping[str, str], url: str) -> Feed:
         return feedworker.SHARED.read(
-            fetched.body,
-            {name: fetched.headers[name] for name in told if name in fetched.headers},
-            url=fetched.url,
+            body,
+            headers,
+            url=url,
             host=(urlsplit(self._options.url).hostname or "").lower(),
             most=self._options.max_entries,
             where=redact_url(self._options.url),
@@ -231,6 +310,15 @@ class _Memory:
         rhythm: Mapping[str, Any] | None = None,
     ) -> None:
         self.rhythm = _Rhythm(**(rhythm or {}))
+        self.place = Place()
+        """How far the intake was read."""
+        self.hub: str | None = None
+        """Where the feed's news can be subscribed to, and under which name."""
+        self.topic: str | None = None
+        self.asked: int | None = None
+        """When the feed itself was asked last, in seconds since 1970."""
+        self.subscribed: int | None = None
+        """When its hub was."""
         self._feed = feed
         self._validators = dict(validators)
         self._seen = dict.fromkeys(seen)
@@ -244,7 +332,16 @@ class _Memory:
         same = cursor.get("feed") == feed
         validators = cursor.get("validators", {}) if same else {}
         rhythm = cursor.get("rhythm") if same else None
-        return cls(feed, validators, cursor.get("seen", ()), rhythm)
+        memory = cls(feed, validators, cursor.get("seen", ()), rhythm)
+        memory.place = Place.read(cursor.get("intake"))
+        if same:
+            memory.hub, memory.topic = cursor.get("hub"), cursor.get("topic")
+            memory.asked, memory.subscribed = cursor.get("asked"), cursor.get("subscribed")
+        return memory
+
+    def asked_within(self, pause: timedelta, now: datetime) -> bool:
+        """Whether the feed itself was asked so short a time ago."""
+        return self.asked is not None and now.timestamp() - self.asked < pause.total_seconds()
 
     def cursor(self) -> Cursor:
         return {
@@ -252,6 +349,11 @@ class _Memory:
             "validators": self._validators,
             "seen": list(self._seen),
             "rhythm": asdict(self.rhythm),
+            "intake": self.place.kept(),
+            "hub": self.hub,
+            "topic": self.topic,
+            "asked": self.asked,
+            "subscribed": self.subscribed,
         }
 
     def conditions(self) -> dict[str, str]:
@@ -283,6 +385,7 @@ class _Memory:
     def settle(self, feed: Feed, fetched: Fetched) -> None:
         """After a whole poll: keep what the feed still shows, then the youngest of the rest."""
         self.remember(feed.entries)
+        self.hub, self.topic = feed.hub, feed.topic
         most = max(_LEAST_REMEMBERED, 2 * len(feed.entries))
         self._seen = dict.fromkeys(list(self._seen)[-most:])
         self._validators = {}
