@@ -221,8 +221,8 @@ def test_counts_always_equal_the_mentions_under_their_latest_opinions(steps: lis
                 unit.mentions.add([new_mention(number, at=NOON - timedelta(minutes=minutes))], NOON)
                 for mention, _ in unit.mentions.each(None, None):
                     if mention.post.id == f"p{number}":
-                        opinion = BAD if bad else FINE
-                        unit.mentions.assess({mention.id: opinion}, version, NOON)
+                        said = {mention.id: BAD if bad else FINE}
+                        unit.mentions.assess(said, version, NOON)
         with store.read() as unit:
             expected: dict[datetime, Counter[str]] = {}
             for mention, opinion in unit.mentions.each(None, None):
