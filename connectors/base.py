@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import httpx
@@ -225,11 +225,11 @@ class Intake(Protocol):
     """What was pushed to one source. It lies there until a cursor has gone past it."""
 
     def after(self, number: int, limit: int) -> Sequence[Arrival]:
-        """Give the oldest arrivals behind ``number``, at most ``limit``.
+        """Give the oldest arrivals behind ``number``, at most ``limit``."""
+        ...
 
-        Whoever asks says thereby that everything up to ``number`` is done: a cursor that was
-        committed leads past it. What is done is erased soon.
-        """
+    def done(self, number: int) -> None:
+        """Say that a cursor which was *committed* leads past ``number``: so far all is erased."""
         ...
 
 
@@ -246,6 +246,29 @@ class Context:
     """The queries of the brands this source is polled for, for sources that search."""
     intake: Intake | None = None
     """What was pushed to this source; None where nothing listens (a check, a test)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a source is asked for one query."""
+
+    searches: Sequence[str]
+    """In the source's own words; "" asks for everything it has."""
+    missed: Sequence[str] = ()
+    """Terms that the source cannot look for, so that posts with nothing else stay unseen."""
+
+
+@runtime_checkable
+class Searches(Protocol):
+    """A connector that asks its source only for what the brands' queries look for."""
+
+    @staticmethod
+    def asked(query: Query) -> Asked:
+        """What the source is asked for one query; but for what is missed it finds at least as much.
+
+        Raises ValueError, with the reason and what to do, where the source cannot be asked.
+        """
+        ...
 
 
 class Connector(Protocol):

@@ -116,16 +116,17 @@ def items(
 
     Args:
         intake: of the source; None has nothing.
-        place: where it was left.
+        place: where it was left, by a cursor that was committed.
         split: gives the items of an arrival; must give the same each time.
 
     Yields:
         Each item (None for an arrival without any), its arrival, and the place behind it.
     """
-    while intake is not None:
-        arrivals = intake.after(place.done, _AT_ONCE)
-        if not arrivals:
-            return
+    if intake is None:
+        return
+    # Only this place is known to be stored; those that follow are not before the next poll.
+    intake.done(place.done)
+    while arrivals := intake.after(place.done, _AT_ONCE):
         for arrival in arrivals:
             found = split(arrival)
             if place.begun >= len(found):

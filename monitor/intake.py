@@ -179,15 +179,21 @@ class IntakeDesk:
 
     def _read(self, source: str, number: int, limit: int) -> Sequence[Arrival]:
         with self._store.read() as unit:
-            arrivals = unit.intake.after(source, number, limit)
-            done = unit.intake.after(source, 0, 1)
-        if done and done[0].number <= number:
+            return unit.intake.after(source, number, limit)
+
+    def settle(self, source: str, number: int) -> None:
+        """What :meth:`connectors.base.Intake.done` says; asks the main thread."""
+        self._inbox.ask(lambda: self._settle(source, number))
+
+    def _settle(self, source: str, number: int) -> None:
+        with self._store.read() as unit:
+            oldest = unit.intake.after(source, 0, 1)
+        if oldest and oldest[0].number <= number:
             with self._store.write() as unit:
                 unit.intake.settle(source, number)
                 self._waiting = unit.intake.waiting()
             self._metrics.pushes_waiting.labels(source).set(self._waiting.get(source, (0, 0))[0])
         self._purge()
-        return arrivals
 
     def _purge(self) -> None:
         """Now and then, forget what was read long ago and what nobody reads."""
@@ -216,6 +222,10 @@ class SourceIntake:
     def after(self, number: int, limit: int) -> Sequence[Arrival]:
         """Give the oldest pushes behind ``number``."""
         return self.desk.read(self.source, number, limit)
+
+    def done(self, number: int) -> None:
+        """Have the pushes up to ``number`` erased."""
+        self.desk.settle(self.source, number)
 
 
 class _Rate:

@@ -11,11 +11,10 @@ NOON = datetime(2026, 11, 10, 12, 0, tzinfo=UTC)
 
 
 class Pushes:
-    """What was pushed. Erases what a cursor has gone past, so that nobody can read it twice."""
+    """What was pushed. Erases what is done: what was not stored then is lost, as it would be."""
 
     def __init__(self) -> None:
         self.arrivals: list[Arrival] = []
-        self.asked = 0
         self._number = 0
 
     def push(self, body: bytes, at: datetime = NOON) -> None:
@@ -23,6 +22,7 @@ class Pushes:
         self.arrivals.append(Arrival(self._number, at, body))
 
     def after(self, number: int, limit: int) -> Sequence[Arrival]:
-        self.asked += 1
+        return [one for one in self.arrivals if one.number > number][:limit]
+
+    def done(self, number: int) -> None:
         self.arrivals = [one for one in self.arrivals if one.number > number]
-        return self.arrivals[:limit]

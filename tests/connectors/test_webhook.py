@@ -181,6 +181,13 @@ def test_a_crash_in_the_middle_of_a_push_repeats_a_page_at_most(
     assert stored == [str(number) for number in range(1_201)]
 
 
+def test_what_was_read_and_not_stored_is_still_there(pushes: Pushes, poller: Polling) -> None:
+    for number in range(50):
+        pushes.push(json.dumps(mention(number)).encode())
+    assert poller.pages(die_after=0) == []
+    assert poller.ids() == [str(number) for number in range(50)]
+
+
 def test_many_small_pushes_are_stored_together(pushes: Pushes, poller: Polling) -> None:
     for number in range(130):
         pushes.push(json.dumps(mention(number)).encode())

@@ -121,11 +121,17 @@ class Counter:
         return answer
 
     def read(self, number: int = 0, limit: int = 100) -> list[Arrival]:
-        """As a source would, in a worker."""
-        job = self.clients.submit(self.desk.of("our shop").after, number, limit)
+        """As a source would, in a worker, whose cursor was stored behind ``number``."""
+        intake = self.desk.of("our shop")
+
+        def poll() -> list[Arrival]:
+            intake.done(number)
+            return list(intake.after(number, limit))
+
+        job = self.clients.submit(poll)
         while not job.done():
             self.inbox.pump(0.01)
-        return list(job.result())
+        return job.result()
 
     def counted(self, outcome: str) -> float:
         value = self.metrics.registry.get_sample_value(
