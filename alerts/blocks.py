@@ -264,7 +264,7 @@ def _plain_text(text: str) -> str:
 
 def _tame(text: str) -> str:
     """Take mentions and addresses apart: what they say stays readable, what they do is gone."""
-    text = _ADDRESS.sub(lambda found: f"{found.group()}{_JOINER}", text)
+    text = _ADDRESS.sub(lambda found: f"{found.group()}{_JOINER}", plain(text))
     return _MENTION.sub(rf"\1{_JOINER}", text)
 
 

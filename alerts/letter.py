@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -23,7 +24,7 @@ from alerts.base import Delivery, Event, Message, Sample, Severity
 from alerts.chart import chart_line, describe, draw
 from alerts.message import heading, marker, sample_line, since_line
 from alerts.message import reference as incident_reference
-from alerts.plain import one_line
+from alerts.plain import one_line, plain
 from alerts.words import words
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ _COLOURS: Mapping[Severity, str] = {
 }
 _FILETIME_BEGINS = datetime(1601, 1, 1, tzinfo=UTC)
 _INDEX_BYTES = 22
+_JOINER = "\u2060"
+"""Invisible, and keeps what stands on its sides from being read as one by a machine."""
+_AT_ADDRESS = re.compile(r"\w:(?=/|\w)|/(?=/)|(?<=\w)[.@](?=\w)")
+"""After the scheme, between slashes, at each dot of a domain."""
 _RESOLVED_COLOUR = "#1f7a4d"
 _MESSAGE_ID = re.compile(r"<[\x21-\x3b\x3d\x3f-\x7e]{1,250}>")
 
@@ -174,11 +179,39 @@ def render(message: Message, *, key: str = "", picture: str | None = None) -> tu
         key: idempotency key, shown at the end.
         picture: content id of the drawn chart, where the mail carries one.
     """
-    values = _values(message, key) | {"picture": picture}
+    values = _values(_without_addresses(message), key) | {"picture": picture}
     environment = _templates()
     text = environment.get_template("email.txt").render(values)
     html = environment.get_template("email.html").render(values)
     return text, html
+
+
+def _without_addresses(message: Message) -> Message:
+    """The message with every address in its texts taken apart.
+
+    Mail programs make links of whatever looks like one: nobody should find a stranger's under our name.
+    """
+    return replace(
+        message,
+        title=_unlinked(message.title),
+        summary=_unlinked(message.summary),
+        actions=tuple(_unlinked(each) for each in message.actions),
+        why=tuple((_unlinked(label), _unlinked(value)) for label, value in message.why),
+        samples=tuple(
+            replace(
+                each,
+                text=_unlinked(each.text),
+                author=_unlinked(each.author),
+                platform=_unlinked(each.platform),
+            )
+            for each in message.samples
+        ),
+    )
+
+
+def _unlinked(text: str) -> str:
+    """Text in which no program sees an address; it reads the same."""
+    return _AT_ADDRESS.sub(f"\\g<0>{_JOINER}", plain(text))
 
 
 def _values(message: Message, key: str) -> dict[str, Any]:
