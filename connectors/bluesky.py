@@ -22,6 +22,7 @@ import httpx
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from connectors.base import (
+    Asked,
     ConnectorError,
     Context,
     Cursor,
@@ -43,6 +44,7 @@ from connectors.http import (
 )
 from connectors.options import Options as BaseOptions
 from connectors.plaintext import clean, language_tag, one_line, web_url
+from connectors.query import Query
 from connectors.querysearches import MOST_SEARCHES, searches
 
 _PAGE = 100
@@ -179,13 +181,19 @@ class BlueskyConnector:
 
     # --- what to search for ---
 
+    @staticmethod
+    def asked(query: Query) -> Asked:
+        """The searches for one query. See :class:`connectors.base.Searches`."""
+        found = searches(query.plan, _handle)
+        return Asked(found.texts, found.missed)
+
     def _searches(self) -> Sequence[str]:
         if self._options.searches:
             return self._options.searches
         found: dict[str, None] = {}
         for query in self._context.queries:
             try:
-                found.update(dict.fromkeys(searches(query.plan, _handle).texts))
+                found.update(dict.fromkeys(self.asked(query).searches))
             except ValueError as error:
                 raise self._unusable(
                     f"the query {query.source!r} cannot be asked: {error}"

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from connectors.base import (
+    Asked,
     ConnectorError,
     Context,
     Cursor,
@@ -29,6 +30,7 @@ from connectors.http import Fetched, fetch_limited, redact_url, status_error
 from connectors.newestfirst import Answer, Pace, Span, read_through
 from connectors.options import Options as BaseOptions
 from connectors.plaintext import clean, from_html, one_line, web_url
+from connectors.query import Query
 from connectors.querycover import Clause, cover
 
 _PREFIX = "*"
@@ -97,6 +99,14 @@ class HackerNewsConnector:
     def close(self) -> None:
         """The client belongs to whoever made it; nothing else is held."""
 
+    @staticmethod
+    def asked(query: Query) -> Asked:
+        """The searches for one query; "" reads everything. See :class:`connectors.base.Searches`."""
+        clauses = cover(query)
+        if clauses is None:
+            return Asked([_EVERYTHING])
+        return Asked([_written(clause) for clause in clauses])
+
     def _searches(self) -> list[str]:
         """Give the searches that find at least what the queries match; "" reads everything."""
         if not self._context.queries:
@@ -108,10 +118,9 @@ class HackerNewsConnector:
             )
         wanted: dict[str, None] = {}
         for query in self._context.queries:
-            clauses = cover(query)
-            if clauses is None:
-                return [_EVERYTHING]
-            wanted.update(dict.fromkeys(_written(clause) for clause in clauses))
+            wanted.update(dict.fromkeys(self.asked(query).searches))
+        if _EVERYTHING in wanted:
+            return [_EVERYTHING]
         return list(wanted) if len(wanted) <= self._options.max_searches else [_EVERYTHING]
 
     def _ask(self, search: str, span: Span) -> Answer:

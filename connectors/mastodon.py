@@ -24,6 +24,7 @@ import httpx
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from connectors.base import (
+    Asked,
     ConnectorError,
     Context,
     Cursor,
@@ -45,6 +46,7 @@ from connectors.http import (
 from connectors.options import Options as BaseOptions
 from connectors.options import is_one_word
 from connectors.plaintext import clean, from_html, language_tag, one_line, web_url
+from connectors.query import Query
 from connectors.querysearches import hashtags, searches
 
 _PAGE = 40
@@ -201,6 +203,13 @@ class MastodonConnector:
             ]
             for one in self._options.instances
         ]
+
+    @staticmethod
+    def asked(query: Query) -> Asked:
+        """Hashtags and searches for one query. See :class:`connectors.base.Searches`."""
+        tags = [f"#{tag}" for tag in hashtags(query.plan)]
+        found = searches(query.plan, _handle)
+        return Asked(tuple(dict.fromkeys([*tags, *found.texts])), found.missed)
 
     def _tags(self) -> Sequence[str]:
         found = dict.fromkeys(

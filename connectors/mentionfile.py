@@ -133,7 +133,9 @@ def read_object(value: Any) -> Post | Deleted:
         problems = (f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors())
         raise MentionLineError("; ".join(problems)[:500]) from None
     except OverflowError:
-        raise MentionLineError("published_at or edited_at: beyond the years that can be counted") from None
+        raise MentionLineError(
+            "published_at or edited_at: beyond the years that can be counted"
+        ) from None
     return Post(
         platform=line.source,
         id=line.id,

@@ -20,6 +20,7 @@ import httpx
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from connectors.base import (
+    Asked,
     ConnectorError,
     Context,
     Cursor,
@@ -189,19 +190,21 @@ class RedditConnector:
                 searches.append(part)
         return searches
 
+    @staticmethod
+    def asked(query: Query) -> Asked:
+        """The searches for one query. See :class:`connectors.base.Searches`."""
+        return Asked(_expressions(query, approximate=False))
+
     def _expressions(self, query: Query) -> list[str]:
-        clauses = cover(query)
-        if clauses is not None:
-            parts = [_written(clause, approximate=self._options.approximate) for clause in clauses]
-            if all(parts):
-                return [part for part in parts if part]
-        raise ConnectorError(
-            f"source {self._context.name}: Reddit cannot search for the query {query.source!r}: it "
-            "has no wildcards. Add a plain word that every such post holds, write the spellings "
-            "out with OR, set approximate = true, or read subreddits with search = false",
-            fault=SourceFault.BAD_REQUEST,
-            permanent=True,
-        )
+        try:
+            return _expressions(query, approximate=self._options.approximate)
+        except ValueError as error:
+            raise ConnectorError(
+                f"source {self._context.name}: Reddit cannot search for the query "
+                f"{query.source!r}: {error}, or read subreddits with search = false",
+                fault=SourceFault.BAD_REQUEST,
+                permanent=True,
+            ) from error
 
     # --- one page ---
 
@@ -276,6 +279,18 @@ class RedditConnector:
 
 
 # --- what to search for ---------------------------------------------------------------------------
+
+
+def _expressions(query: Query, *, approximate: bool) -> list[str]:
+    clauses = cover(query)
+    if clauses is not None:
+        parts = [_written(clause, approximate=approximate) for clause in clauses]
+        if all(parts):
+            return [part for part in parts if part]
+    raise ValueError(
+        "it has no wildcards. Add a plain word that every such post holds, write the spellings "
+        "out with OR, set approximate = true"
+    )
 
 
 def _written(clause: Clause, *, approximate: bool) -> str | None:

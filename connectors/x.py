@@ -23,6 +23,7 @@ import httpx
 from pydantic import Field, SecretStr, field_validator
 
 from connectors.base import (
+    Asked,
     ConnectorError,
     Context,
     Cursor,
@@ -43,6 +44,7 @@ from connectors.http import (
 from connectors.options import Options as BaseOptions
 from connectors.options import is_one_word
 from connectors.plaintext import clean, language_tag, one_line
+from connectors.query import Query
 from connectors.xcounts import RECOUNT, Counted, read_counts
 
 _REACH = timedelta(days=7) - timedelta(minutes=5)
@@ -194,6 +196,12 @@ class XConnector:
         """The client belongs to whoever made it; nothing else is held."""
 
     # --- what to search for ---
+
+    @staticmethod
+    def asked(query: Query) -> Asked:
+        """The search for one query. See :class:`connectors.base.Searches`."""
+        search = query.search_x(approximate=False)
+        return Asked([search.expression], search.missed)
 
     def _searches(self) -> list[str]:
         """Give the queries of all brands as few searches as fit X's limit of length."""

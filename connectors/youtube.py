@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from connectors.base import (
+    Asked,
     ConnectorError,
     Context,
     Cursor,
@@ -34,6 +35,7 @@ from connectors.newestfirst import Answer, Pace, Span, read_through
 from connectors.options import Options as BaseOptions
 from connectors.options import is_one_word
 from connectors.plaintext import clean, one_line
+from connectors.query import Query
 from connectors.querycover import Clause, cover
 
 _PACIFIC = ZoneInfo("America/Los_Angeles")
@@ -249,6 +251,17 @@ class YoutubeConnector:
             params["relevanceLanguage"] = self._options.language
         return self._items(self._get("/search", params))[0]
 
+    @staticmethod
+    def asked(query: Query) -> Asked:
+        """The searches for one query. See :class:`connectors.base.Searches`."""
+        written = [_written(clause) for clause in cover(query) or [()]]
+        if not all(written):
+            raise ValueError(
+                "it has no wildcards. Add a plain word that every such post holds, or write the "
+                "spellings out with OR"
+            )
+        return Asked(written)
+
     def _searches(self) -> list[str]:
         """Give the queries of all brands as few searches; "|" is YouTube's OR."""
         if not self._context.queries:
@@ -260,16 +273,15 @@ class YoutubeConnector:
             )
         wanted: dict[str, None] = {}
         for query in self._context.queries:
-            clauses = cover(query)
-            if clauses is None:
+            try:
+                wanted.update(dict.fromkeys(self.asked(query).searches))
+            except ValueError as error:
                 raise ConnectorError(
                     f"source {self._context.name}: YouTube cannot search for the query "
-                    f"{query.source!r}: it has no wildcards. Add a plain word that every such post "
-                    "holds, or set search = false",
+                    f"{query.source!r}: {error}, or set search = false",
                     fault=SourceFault.BAD_REQUEST,
                     permanent=True,
-                )
-            wanted.update(dict.fromkeys(map(_written, clauses)))
+                ) from error
         searches: list[str] = []
         for part in wanted:
             joined = f"{searches[-1]}|{part}" if searches else part
@@ -478,10 +490,9 @@ def _bad_response(fetched: Fetched, what: str) -> ConnectorError:
 
 
 def _written(clause: Clause) -> str:
-    """Write a clause as a search: all of its words; of a wildcard what stands before it."""
-    return " ".join(f'"{piece.text}"' if " " in piece.text else piece.text for piece in clause)[
-        :_LONGEST_SEARCH
-    ]
+    """Write a clause as a search: all of its words, without those of which only the beginning is known."""
+    words = [piece.text for piece in clause if not piece.prefix]
+    return " ".join(f'"{word}"' if " " in word else word for word in words)[:_LONGEST_SEARCH]
 
 
 def _video(item: Mapping[str, Any], now: datetime) -> Post:

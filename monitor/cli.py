@@ -380,6 +380,7 @@ def match(
     if explain:
         sys.stdout.write(parsed.explain().rstrip() + "\n")
         _explain_x(parsed)
+        _explain_sources(parsed)
         return
     _set_utf8()
     raise typer.Exit(streams.match(sys.stdin, sys.stdout, sys.stderr, parsed, plain=plain))
@@ -399,6 +400,30 @@ def _explain_x(query: Query) -> None:
         sys.stdout.write(f"  wider, the rest is matched here: {note}\n")
     for note in search.missed:
         sys.stdout.write(f"  not found on X (only with approximate = true): {note}\n")
+
+
+def _explain_sources(query: Query) -> None:
+    """What every other kind of source that searches would be asked."""
+    from connectors import CONNECTORS  # noqa: PLC0415
+    from connectors.base import Searches  # noqa: PLC0415
+
+    kinds: dict[str, Any] = dict(CONNECTORS)
+    for kind, connector in kinds.items():
+        if kind == "x" or not isinstance(connector, Searches):
+            continue
+        try:
+            asked = connector.asked(query)
+        except ValueError as error:
+            sys.stdout.write(f"\nOn {kind}: {error}\n")
+            continue
+        shown = "; ".join(search or "(everything it has)" for search in asked.searches)
+        sys.stdout.write(f"\nOn {kind}, searched as: {shown}\n")
+        for term in asked.missed:
+            sys.stdout.write(f"  not found on {kind}: {term}\n")
+    sys.stdout.write(
+        "\nA search may find more than the query: what comes back is matched here. Sources that are not "
+        "named bring all they have.\n"
+    )
 
 
 @app.command()

@@ -93,6 +93,19 @@ def test_match_prints_what_matched() -> None:
     assert count == "2 of 3 posts match"
 
 
+def test_match_explains_what_every_source_is_asked() -> None:
+    done = merkwacht("match", "--explain", "-q", 'zonnehoek AND (lek* OR "brand in")')
+    assert done.returncode == 0
+    assert "all of:" in done.stdout
+    assert "On X, searched as: zonnehoek\n  wider, the rest is matched here: lek*" in done.stdout
+    assert "On mastodon, searched as: #zonnehoek; zonnehoek\n" in done.stdout
+    assert 'On reddit, searched as: "zonnehoek"\n' in done.stdout
+    done = merkwacht("match", "--explain", "-q", "zon*ehoek OR maanhoek")
+    assert "On bluesky, searched as: maanhoek\n  not found on bluesky: zon*ehoek" in done.stdout
+    assert "On hackernews, searched as: zon*; maanhoek" in done.stdout
+    assert "On reddit: it has no wildcards." in done.stdout
+
+
 def test_match_shows_where_a_query_is_wrong() -> None:
     done = merkwacht("match", "--query", "acme AND (", given="")
     assert done.returncode == 2
