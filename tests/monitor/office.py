@@ -6,7 +6,7 @@ import json
 import random
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +47,8 @@ class Desk:
         self.taken: list[tuple[str, str]] = []
         """Key and what tells a repeat from another message, in the order in which they came."""
         self.asked = 0
+        self.before_answer: Callable[[], bool] | None = None
+        """Done with the next message, once it is whole; says whether it counts as taken."""
         self.released = threading.Event()
         """Lets those go that hang."""
 
@@ -106,6 +108,8 @@ class MailDesk(Desk):
 
     def _answer(self, mail: Mail) -> str:
         self.asked += 1
+        if self.before_answer is not None and not self.before_answer():
+            return "451 not taken"
         match self._fault:
             case "silent":
                 self.released.wait(30)
@@ -149,6 +153,8 @@ class WebDesk(Desk, WebServer):
         if not body:
             return Answer(body=b"[]")  # Alertmanager is asked what burns
         self.asked += 1
+        if self.before_answer is not None and not self.before_answer():
+            raise ConnectionResetError
         match self._fault:
             case "silent":
                 self.released.wait(30)

@@ -6,9 +6,12 @@ channels have here.
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -48,6 +51,7 @@ OF_ITS_OWN = {
 }
 
 KINDS = sorted(DESKS)
+SENDER = Path(__file__).with_name("sender.py")
 
 
 @pytest.fixture
@@ -179,6 +183,32 @@ def test_killed_after_sending_and_before_marking_it_is_repeated_under_its_key(
     assert here.desks[kind].keys == [first, first, second]
     if kind != "alertmanager":
         assert len({identity for key, identity in here.desks[kind].taken if key == first}) == 1
+
+
+@every_kind()
+def test_a_process_killed_with_sigkill_while_the_server_answers_repeats_under_the_same_key(
+    here: Office,
+) -> None:
+    """A real one: the server kills it when it has the whole message, before it says anything."""
+    kind = kind_of(here)
+    desk, incident = here.desks[kind], add_incident(here.store)
+    first, second = here.put("a1", incident, kind), here.put("a2", incident, kind)
+    command = [sys.executable, str(SENDER), str(here.store.path), kind, json.dumps(desk.options())]
+    process = subprocess.Popen(command)
+
+    def kill() -> bool:
+        process.kill()
+        process.wait()
+        return True
+
+    desk.before_answer = kill
+    assert process.wait(120) == -9
+    desk.before_answer = None
+    assert desk.keys == [first]
+    here.begin()
+    here.clock.moment = datetime.now(UTC)
+    here.work()
+    assert desk.keys == [first, first, second]
 
 
 @every_kind()
