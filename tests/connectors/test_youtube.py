@@ -393,6 +393,21 @@ def test_the_last_units_of_a_day_are_for_own_channels(
     assert timedelta(hours=19) < error.retry_after < timedelta(hours=20)
 
 
+def test_what_was_left_when_the_units_ran_out_is_read_the_next_day(
+    api: DataApi, finder: Poller, clock: MovedClock
+) -> None:
+    api.page = 3
+    video = api.upload("Zonnehoek")
+    said = [api.comment(f"nr {n}", video=video, channel=OTHER) for n in range(12)]
+    finder.change(units_per_day=2, max_pages=5)
+    found = [ident for ident in finder.ids() if ident != video]
+    assert len(found) == 6
+    assert finder.ids() == []
+    finder.change(units_per_day=100)
+    clock.move(timedelta(days=1))
+    assert sorted(found + finder.ids()) == sorted(said)
+
+
 @pytest.mark.parametrize(
     ("reply", "expected", "remedy"),
     [
