@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -506,3 +511,85 @@ def test_a_mention_that_meta_tells_once_is_asked_for_and_stored(tmp_path: Path) 
             assert sql(app.store.path, "SELECT count(*) FROM intake WHERE body IS NOT NULL") == [
                 (0,)
             ]
+
+
+# --- killed ---------------------------------------------------------------------------------------
+
+_PROGRAM = """
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+from connectors.webhook import SignedDoor
+from monitor.inbox import Inbox
+from monitor.intake import IntakeDesk, Limits
+from monitor.log import set_up
+from monitor.metrics import Metrics
+from monitor.reception import intake_routes
+from monitor.site import SiteServer
+from monitor.store import Store
+
+set_up(level="error", style="text")
+now = lambda: datetime.now(UTC)
+inbox = Inbox()
+desk = IntakeDesk(
+    store=Store(Path(sys.argv[1])), inbox=inbox, metrics=Metrics(CollectorRegistry()), now=now,
+    limits=Limits(per_minute=100_000),
+)
+desk.open({"finder": SignedDoor([SecretStr(sys.argv[2])], timedelta(minutes=5), now)})
+site = SiteServer("127.0.0.1", 0)
+site.bind()
+site.show(intake_routes(desk))
+site.start()
+print(site.port, flush=True)
+while True:
+    inbox.pump(1)
+"""
+
+
+def push_until_killed(port: int, first: int, acknowledged: SimpleQueue[str]) -> None:
+    """Push one after the other; note what was acknowledged."""
+    for number in itertools.count(first):
+        identity, moment = f"msg_{number}", str(int(time.time()))
+        headers = {
+            "webhook-id": identity,
+            "webhook-timestamp": moment,
+            "webhook-signature": sign(key_of(SECRET), identity, moment, b"{}"),
+        }
+        try:
+            connection = HTTPConnection("127.0.0.1", port, timeout=10)
+            connection.request("POST", "/intake/finder", b"{}", headers)
+            answer = connection.getresponse()
+        except (OSError, HTTPException):
+            return
+        assert answer.status == 200
+        acknowledged.put(identity)
+        connection.close()
+
+
+def test_what_was_acknowledged_survives_a_kill(store: Store) -> None:
+    acknowledged: SimpleQueue[str] = SimpleQueue()
+    program = subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, str(store.path), SECRET],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert program.stdout is not None
+    port = int(program.stdout.readline())
+    with ThreadPoolExecutor(4) as clients:
+        for client in range(4):
+            clients.submit(push_until_killed, port, 100_000 * client, acknowledged)
+        heard = {acknowledged.get(timeout=60) for _ in range(60)}
+        program.kill()
+    program.wait()
+    program.stdout.close()
+    while not acknowledged.empty():
+        heard.add(acknowledged.get())
+    with store.read() as unit:
+        kept = len(unit.intake.after("finder", 0, 10_000))
+    stored = {identity for (identity,) in sql(store.path, "SELECT identity FROM intake")}
+    assert len(heard) >= 60
+    assert heard <= stored
+    # What was on its way may be there without anybody having heard so: each client had one.
+    assert kept == len(stored) <= len(heard) + 4
