@@ -313,7 +313,7 @@ class YoutubeConnector:
         kept = self._options.units_per_day // _OWN_SHARE if self._options.channels else 0
         if place.startswith(_VIDEO) and self._state.units >= self._options.units_per_day - kept:
             # What is left of today is for one's own channels; where it was left is kept.
-            return Answer(())
+            return Answer((), token=span.token)
         try:
             body, token = self._items(self._threads(place, span.token))
         except _InvalidTokenError:
