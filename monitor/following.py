@@ -9,6 +9,7 @@ goes on where it was.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from alerts.base import Event, Incident, IncidentState, Reason, SignalKind
@@ -26,12 +27,16 @@ from alerts.escalation import ChainOptions, Page, page_breach, plan_escalation
 from alerts.history import Entry, Happened, standing
 from alerts.incidents import quiet, quiet_at
 from monitor.announcing import Announcement, Announcer
+from monitor.log import logger
 from monitor.store import Store, Unit
 from monitor.store.following import ClockRun
 from monitor.telling import Round, Teller
 
 BATCH = 100
 """Incidents looked at, and groups asked, in one transaction: the writer is never held up for long."""
+
+AGAIN = timedelta(minutes=5)
+"""An incident or a group that could not be followed is tried again after this."""
 
 _OVER = (IncidentState.RESOLVED, IncidentState.REVIEWED)
 _ONE_SECOND = timedelta(seconds=1)
@@ -52,6 +57,7 @@ class FollowStep:
         self._announcer = announcer
         self._teller = announcer.teller
         self._now = now
+        self._log = logger("follow")
 
     def run(self) -> tuple[int, list[Announcement]]:
         """One batch of what is due. Returns how many messages and looks it was, what was announced.
@@ -62,18 +68,53 @@ class FollowStep:
         with self._store.read() as unit:
             if not self._due(unit, now):
                 return 0, []
+        try:
+            return self._batch(now, BATCH)
+        except (LookupError, ValueError):
+            # One incident's trouble must not keep the others from being followed.
+            self._log.exception("batch_failed", why="each is followed by itself")
+        return self._one_by_one(now)
+
+    def _batch(self, now: datetime, limit: int) -> tuple[int, list[Announcement]]:
+        announcements = []
         with self._store.write() as unit:
             round_ = self._teller.round(unit, now)
-            numbers = unit.following.due(now, BATCH)
-            announcements = []
+            numbers = unit.following.due(now, limit)
             for number in numbers:
                 incident = unit.incidents.get(number)
                 if incident is not None:
                     announcements += self._look(round_, incident)
             # What is looked at in one go is gathered in one go.
-            groups = unit.news.due(now, BATCH)
+            groups = unit.news.due(now, limit)
             round_.flush(groups)
         return len(numbers) + len(groups), announcements
+
+    def _one_by_one(self, now: datetime) -> tuple[int, list[Announcement]]:
+        """Each in a transaction of its own; what fails is tried again later."""
+        done, announcements = 0, []
+        for _ in range(BATCH):
+            try:
+                count, announced = self._batch(now, 1)
+            except (LookupError, ValueError):
+                self._log.exception("look_failed", again_in_seconds=AGAIN.total_seconds())
+                count, announced = self._put_off(now), []
+            if not count:
+                break
+            done += count
+            announcements += announced
+        return done, announcements
+
+    def _put_off(self, now: datetime) -> int:
+        """What is first in line has failed: it waits, and the next is first."""
+        with self._store.write() as unit:
+            numbers, groups = unit.following.due(now, 1), unit.news.due(now, 1)
+            for number in numbers:
+                unit.following.rest(number, now + AGAIN)
+            for key in groups:
+                group = unit.news.group(key)
+                if group is not None:
+                    unit.news.put(key, replace(group, next_look_at=now + AGAIN))
+        return len(numbers) + len(groups)
 
     def next_at(self) -> datetime | None:
         """When something is due next."""

@@ -323,3 +323,16 @@ def test_quiet_incidents_end_at_their_moment_and_not_before(store: Store) -> Non
     desk.at(25 * 60)
     assert desk.incident(1).state == "resolved"
     assert desk.step.next_at() is None
+
+
+def test_an_incident_that_cannot_be_followed_keeps_no_other_from_it(store: Store) -> None:
+    desk = Desk(store, rulebook())
+    desk.leaks(3)
+    desk.at(0)
+    # As a newer program might leave it: a word that this one does not know.
+    sql(store.path, "UPDATE incident SET kind = 'fire' WHERE id = 2")
+    desk.at(10)
+    assert desk.told().count(("anna", "escalated")) == 2
+    sql(store.path, "UPDATE incident SET kind = 'leak' WHERE id = 2")
+    desk.at(15)
+    assert desk.told().count(("anna", "escalated")) == 3
