@@ -416,14 +416,18 @@ class Incidents:
             )
 
     def _refuse_twice(self, incident_id: int, what: Happened) -> None:
-        """A milestone is reached once; an incident that is reopened needs it anew."""
+        """A milestone is reached once; what is reopened, or starts a clock later, needs it anew."""
         reached: HistoryEntry | None = None
+        query = select(func.max(ClockRow.started_at)).where(
+            ClockRow.incident_id == incident_id, col(ClockRow.ended_at).is_(None)
+        )
+        started = self._session.scalar(query)
         for entry in self.history(incident_id):
             if entry.event == what.value:
                 reached = entry
             elif entry.event == Happened.REOPENED.value:
                 reached = None
-        if reached is not None:
+        if reached is not None and (started is None or reached.at >= started):
             word = "the first statement" if what is Happened.FIRST_STATEMENT else "the answer"
             raise RefusedError(
                 f"{word} of incident {incident_id} was recorded already, by {reached.actor} "
