@@ -15,8 +15,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from alerts.base import Reason, Severity, SeverityWord, SignalKind
-from alerts.history import Entry, Happened, keys, until
+from alerts.base import IncidentState, Reason, Severity, SeverityWord, SignalKind
+from alerts.history import Entry, Happened, keys, standing, until
 from alerts.worktime import Calendar, Counting
 from connectors.options import Options
 
@@ -218,9 +218,15 @@ def restart(
 
 
 def read(clock: Clock, options: ClockOptions, history: Sequence[Entry], now: datetime) -> Reading:
-    """How a clock stands, from what happened since it started."""
+    """How a clock stands, from what happened since it started.
+
+    What somebody had taken already when it started is taken: it became graver in their hands.
+    """
     done: dict[Milestone, datetime] = {}
     ended: datetime | None = None
+    stood = standing(history, min(clock.started_at, now))
+    if stood is not None and stood.state is IncidentState.ACKNOWLEDGED:
+        done[Milestone.ACKNOWLEDGED] = clock.started_at
     for entry in until(history, now):
         if entry.at < clock.started_at:
             continue

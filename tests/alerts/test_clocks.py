@@ -303,3 +303,13 @@ def test_a_wrong_clock_is_refused_by_name(options, told):
         )
 
     assert told in str(refused.value)
+
+
+def test_what_was_taken_before_it_became_grave_needs_no_second_taking():
+    later = begin(CRISIS, OFFICE, minutes(30))
+    history = [OPENED, TAKEN, after(30, Happened.WORSENED, "")]
+    reading = read(later, CRISIS, history, minutes(31))
+    assert reading.missing == (Milestone.FIRST_STATEMENT,)
+    assert read(later, CRISIS, [*history, STATED], minutes(50)).state is ClockState.MET
+    given_back = [OPENED, TAKEN, after(20, Happened.RELEASED), after(30, Happened.WORSENED, "")]
+    assert Milestone.ACKNOWLEDGED in read(later, CRISIS, given_back, minutes(31)).missing

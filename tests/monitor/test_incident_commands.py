@@ -11,14 +11,20 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from typer.testing import CliRunner
 
 from alerts.base import Event, IncidentState, Severity, Signal, SignalKind
+from alerts.harmless import harmless
+from alerts.plain import one_line
 from connectors.base import Post
 from monitor.cli import app
 from monitor.commands.incidents import _announcer
 from monitor.config import load
 from monitor.dossier import Evaluation
+from monitor.dossier_pages import _still
 from monitor.following import FollowStep
 from monitor.store import Store
 from monitor.store.mentions import NewMention
@@ -454,3 +460,16 @@ def test_events_of_messages_have_words() -> None:
     assert set(tables["en"]["events"]) == {event.value for event in Event}
     assert set(tables["en"]["outcomes"]) == {each.value for each in ClockState}
     assert set(tables["en"]["states"]) == {each.value for each in IncidentState}
+
+
+@given(st.text(alphabet=st.sampled_from("ab1 .)(#*_-+=[]<>!|`~&$@:/\\\"'\n\t"), max_size=60))
+def test_nothing_that_people_write_formats_a_dossier(text: str) -> None:
+    still = _still(harmless(text))
+    for page in (still, f"> {still}".replace("\n", "\n> "), f"- **Label**: {one_line(still)}"):
+        seen = set(re.findall(r"<(\w+)", MarkdownIt("commonmark").enable("table").render(page)))
+        allowed = {"p"} | ({"blockquote"} if page[:1] == ">" else set())
+        assert seen <= allowed | ({"ul", "li", "strong"} if page[:3] == "- *" else set())
+    table = f"| a | b |\n| --- | --- |\n| x | {_still(harmless(one_line(text)))} |\n"
+    rendered = MarkdownIt("commonmark").enable("table").render(table)
+    assert rendered.count("<td>") == 2
+    assert set(re.findall(r"<(\w+)", rendered)) == {"table", "thead", "tbody", "tr", "th", "td"}

@@ -250,6 +250,19 @@ def test_the_clock_of_what_is_merged_runs_on_in_the_whole(store: Store) -> None:
     assert (run.name, run.started_at, run.outcome) == ("crisis", NOON, ClockState.RUNNING)
 
 
+def test_a_clock_that_starts_later_wants_a_statement_of_its_own(store: Store) -> None:
+    number = opened(store, "a", 1)
+    with store.write() as unit:
+        unit.incidents.record(number, Happened.FIRST_STATEMENT, "eva", NOON)
+        with pytest.raises(RefusedError, match="recorded already"):
+            unit.incidents.record(number, Happened.FIRST_STATEMENT, "eva", LATER)
+    clock(store, number, started=NOON + timedelta(minutes=1))
+    with store.write() as unit:
+        unit.incidents.record(number, Happened.FIRST_STATEMENT, "eva", LATER)
+        with pytest.raises(RefusedError, match="recorded already"):
+            unit.incidents.record(number, Happened.FIRST_STATEMENT, "eva", LATER)
+
+
 def test_nobody_gains_time_by_merging(store: Store) -> None:
     one, other = opened(store, "a", 1), opened(store, "b", 2)
     clock(store, one, started=LATER)
