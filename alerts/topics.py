@@ -232,20 +232,19 @@ class TopicDetector:
     def _best(self, words: Mapping[str, str]) -> _Burst | None:
         """The word of the newest mention that stands out most, None when all are below the floors."""
         fewest = min(self._floor.first, self._floor.voices)
-        if all(len(self._holding[stem]) < fewest for stem in words):
-            return None
-        used = {stem: self._usage.count(stem) for stem in words}
-        rare = [stem for stem in words if used[stem] + _UNSEEN <= _RARE * (self._read + 1)]
+        ordinary = _RARE * (self._read + 1) - _UNSEEN
         bursts = [
             burst
-            for stem in rare
+            for stem in words
+            if len(self._holding[stem]) >= fewest and (used := self._usage.count(stem)) <= ordinary
             for look in (self._together, self._at_first)
-            if len(self._holding[stem]) >= fewest and (burst := look(stem, used[stem])) is not None
+            if (burst := look(stem, used)) is not None
         ]
         if not bursts:
             return None
         best = max(bursts, key=lambda burst: (burst.rarity, burst.stem))
-        return replace(best, rarity=best.rarity - math.log10(self._looks(len(rare))))
+        rare = sum(self._usage.count(stem) <= ordinary for stem in words)
+        return replace(best, rarity=best.rarity - math.log10(self._looks(rare)))
 
     def _together(self, stem: str, used: int) -> _Burst | None:
         """How far a word stands out among all that was said in the newest hour."""

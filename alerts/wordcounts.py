@@ -12,12 +12,15 @@ import sys
 import zlib
 from array import array
 from base64 import b64decode, b64encode
+from functools import lru_cache
 from hashlib import blake2b
 
 _ROWS = 2
 _WIDTH = 8192
 """Cells of a row: two bytes each."""
 _MOST = 0xFFFF
+_KNOWN = 32768
+"""Words whose cells are kept at hand."""
 _FORMAT = "H"
 
 
@@ -31,16 +34,16 @@ class WordCounts:
     def add(self, word: str) -> None:
         """Count one use of a word."""
         cells = self._cells
-        places = _places(word)
-        least = min(cells[place] for place in places)
+        one, other = _places(word)
+        least = min(cells[one], cells[other])
         if least < _MOST:
-            for place in places:
-                if cells[place] == least:
-                    cells[place] = least + 1
+            cells[one] = max(cells[one], least + 1)
+            cells[other] = max(cells[other], least + 1)
 
     def count(self, word: str) -> int:
         """How often a word was used, never too small."""
-        return min(self._cells[place] for place in _places(word))
+        one, other = _places(word)
+        return min(self._cells[one], self._cells[other])
 
     def fade(self) -> None:
         """Let every use so far count half. Odd counts are rounded up and down in turn."""
@@ -71,12 +74,11 @@ class WordCounts:
         self._cells, self._fades = _little(cells), int(fades)
 
 
-def _places(word: str) -> tuple[int, ...]:
-    digest = blake2b(word.encode("utf-8", "surrogatepass"), digest_size=2 * _ROWS).digest()
-    return tuple(
-        row * _WIDTH + int.from_bytes(digest[2 * row : 2 * row + 2]) % _WIDTH
-        for row in range(_ROWS)
-    )
+@lru_cache(maxsize=_KNOWN)
+def _places(word: str) -> tuple[int, int]:
+    """The cells of a word: one in each row."""
+    number = int.from_bytes(blake2b(word.encode("utf-8", "surrogatepass"), digest_size=4).digest())
+    return number % _WIDTH, _WIDTH + number // _WIDTH % _WIDTH
 
 
 def _little(cells: array[int]) -> array[int]:

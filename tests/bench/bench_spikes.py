@@ -4,13 +4,16 @@
     python tests/bench/bench_spikes.py delay --seeds 20 [--bucket 60]
     python tests/bench/bench_spikes.py crises --seeds 30 [--sensitivity alert]
     python tests/bench/bench_spikes.py nab [FOLDER] [--leave-one-out]
+    python tests/bench/bench_spikes.py topics [FOLDER] --days 45
     python tests/bench/bench_spikes.py cost
 
 Prints Markdown tables. The series of ``quiet`` and ``delay`` are simulated: nights, weekends, and a
 rate that is steady (Poisson), fluctuates from bucket to bucket (negative binomial) or drifts over
 hours (drifting). Those of ``crises`` are brands with a life of their own: heavy-tailed ordinary
 bursts, as reshares make them, and crises planted among them. ``nab`` reads the Twitter series of the
-Numenta Anomaly Benchmark with their ``windows.json``, by default beside MERKWACHT_CORPORA.
+Numenta Anomaly Benchmark with their ``windows.json``, by default beside MERKWACHT_CORPORA. ``topics``
+reads public texts from there and the demo's week without its crisis, shuffles them, and lets them come
+at random: whatever rings then is chance.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import itertools
 import json
 import math
 import os
+import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -34,6 +38,8 @@ from numpy.typing import NDArray
 
 from alerts import spikes
 from alerts.spikes import Sensitivity, SpikeDetector
+from alerts.topics import TopicDetector
+from connectors.story import story_key
 
 Counts = NDArray[np.float64]
 Alarms = NDArray[Any]
@@ -453,6 +459,59 @@ def leave_one_out(series: Sequence[Labelled]) -> None:
         print(f"| {days:g} days, {alarms:g} | {together(row).score():.1f} |")
 
 
+POOLS = {
+    "Dutch posts": ("abuse/posts_nl.jsonl", "sentiment_nl/political_tweets.jsonl"),
+    "English posts": ("sentiment_en/semeval_pool.jsonl",),
+    "Dutch reviews": ("sentiment_nl/restaurants.jsonl",),
+}
+DEMO = Path(__file__).parents[2] / "monitor/demo/data"
+PER_DAY = (30, 65, 200, 1000)
+MOST_POSTS = 12_000
+
+
+def topics(options: argparse.Namespace) -> None:
+    """Topics a month where unrelated texts come at random, by day and night and in waves."""
+    folder = options.folder or Path(os.environ.get("MERKWACHT_CORPORA", "."))
+    pools = {
+        name: [json.loads(line)["text"] for file in files for line in (folder / file).open()]
+        for name, files in POOLS.items()
+    }
+    crisis = set(json.loads((DEMO / "answers.json").read_text())["crisis"]["ids"])
+    week = [json.loads(line) for line in (DEMO / "mentions.jsonl").open()]
+    pools["the demo's other days"] = [each["text"] for each in week if each["id"] not in crisis]
+    print("| texts | " + " | ".join(f"{rate} a day" for rate in PER_DAY) + " |")
+    print("| --- |" + " --- |" * len(PER_DAY))
+    rang, months = 0, 0.0
+    for name, texts in pools.items():
+        cells = []
+        for rate in PER_DAY:
+            days = min(options.days, MOST_POSTS // rate)
+            found = chance_topics(texts, rate, days, options.sensitivity)
+            cells.append(f"{found} in {days} days")
+            rang, months = rang + found, months + days / 30
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+    print(f"\n{options.sensitivity}: {rang / months:.2f} a month ({months:.0f} months)")
+
+
+def chance_topics(texts: Sequence[str], rate: int, days: int, sensitivity: Sensitivity) -> int:
+    """How many topics ring among shuffled texts."""
+    chance, detector, found = random.Random(rate), TopicDetector(sensitivity=sensitivity), 0
+    left: list[str] = []
+    for hour in range(24 * days):
+        swing = 1 + 0.8 * math.sin(2 * math.pi * (hour - 9) / 24)
+        hourly = rate / 24 * swing * chance.gammavariate(1 / DISPERSION, DISPERSION)
+        after = chance.expovariate(hourly)
+        while after < 1:
+            if not left:
+                left = chance.sample(list(texts), len(texts))
+            text = left.pop()
+            author = str(chance.randrange(20 * rate))
+            at = START + timedelta(hours=hour + after)
+            found += detector.advance(at, text, author=author, story=story_key(text)).alert
+            after += chance.expovariate(hourly)
+    return found
+
+
 def cost(options: argparse.Namespace) -> None:
     """Price of a bucket and of a restart after a week and after a year."""
     print("| history | per bucket | restore | snapshot |")
@@ -483,7 +542,14 @@ def cost(options: argparse.Namespace) -> None:
 
 def main() -> None:
     """Run the table that is asked for."""
-    tables = {"quiet": quiet, "delay": delay, "crises": crises, "nab": nab, "cost": cost}
+    tables = {
+        "quiet": quiet,
+        "delay": delay,
+        "crises": crises,
+        "nab": nab,
+        "topics": topics,
+        "cost": cost,
+    }
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
