@@ -190,13 +190,13 @@ class DeliverStep:
     def _gate(
         self, unit: Unit, heads: Sequence[Head], now: datetime, claimed: Sequence[Pending]
     ) -> _Gate:
-        wishes = {head.channel: until for head in heads if (until := head.held_until)}
+        wishes = ((head.channel, head.held_until) for head in heads)
         return _Gate(
             now=now,
             busy=Counter([*self._in_flight.values(), *(item.channel for item in claimed)]),
             workers=self._workers,
             down=frozenset(outage.channel for outage in unit.outages.all() if outage.down),
-            closed=frozenset(channel for channel, until in wishes.items() if until > now),
+            closed=frozenset(channel for channel, until in wishes if until and until > now),
             pacers=self._pacers,
         )
 
