@@ -107,6 +107,10 @@ class Desk:
         self._metrics = metrics
         self._now = now
         self._changed = changed
+        for way in Way:
+            for action in (Action.TAKE, Action.RESOLVE):
+                for outcome in (Outcome.DONE, Outcome.ALREADY):
+                    metrics.actions.labels(way.value, action.name.lower(), outcome.value)
         self._log = logger("desk")
 
     @property

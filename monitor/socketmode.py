@@ -90,6 +90,7 @@ class SocketMode:
         self._thread: threading.Thread | None = None
         self._known: OrderedDict[tuple[str, ...], None] = OrderedDict()
         self._lock = threading.Lock()
+        self._names: dict[str, str] = {}
         self._connected = False
         metrics.slack_connected.labels(name).set(0)
 
@@ -158,8 +159,7 @@ class SocketMode:
         return True
 
     def _do(self, press: Press) -> None:
-        found = self._channel.name_of(press.user) or press.name
-        who = name_of(found) or f"Slack {press.user}"
+        who = self._who(press)
         say = words(self._desk.language)
         try:
             # Who brings it is known to Slack: its age does not matter here.
@@ -172,6 +172,15 @@ class SocketMode:
             self._whisper(press, say.text("slack.trouble"))
         else:
             self._answer(press, outcome, case, who)
+
+    def _who(self, press: Press) -> str:
+        """In whose name: asked once, since nobody should wait for Slack while others are paged."""
+        if press.user not in self._names:
+            found = name_of(self._channel.name_of(press.user))
+            if found is None:
+                return name_of(press.name) or f"Slack {press.user}"
+            self._names[press.user] = found
+        return self._names[press.user]
 
     def _answer(self, press: Press, outcome: Outcome, case: Case | None, who: str) -> None:
         """Let the message say how things are now, and the user why nothing came of it.
@@ -280,16 +289,18 @@ class _Client(SocketModeClient):
         return url
 
     def disconnect(self) -> None:
-        """Close the connection."""
-        self._hang_up()
-        super().disconnect()
+        """Close the connection.
 
-    def _hang_up(self) -> None:
-        """Let whoever reads from the present connection come to an end."""
+        Whoever reads from it comes to an end at once, and closes it as well: slack-sdk does not expect
+        two who do that, and the later one finds nothing to close.
+        """
         session = self.current_session
-        if session is not None and session.sock is not None:
-            with suppress(OSError):
-                session.sock.shutdown(socket.SHUT_RDWR)
+        if session is None:
+            return
+        with suppress(OSError, AttributeError):
+            session.sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]  # see above
+        with suppress(AttributeError):
+            session.disconnect()
 
     def connect(self) -> None:
         """Connect to the address at hand; of an earlier connection nothing is read any more.
@@ -297,7 +308,7 @@ class _Client(SocketModeClient):
         slack-sdk waits for a last message on that one before it reads the new one: for longer than
         Slack waits for our answer. What it held is sent again.
         """
-        self._hang_up()
+        self.disconnect()
         super().connect()
         session = self.current_session
         if session is not None and session.sock is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,11 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from alerts.base import IncidentState
 from monitor.app import App
+from monitor.cli import app
 from tests.alerts.mailserver import Mailbox, mail_server
 from tests.alerts.slackserver import APP_TOKEN, TOKEN, Workspace, slack_server
 from tests.fakes import FakeClock
@@ -37,6 +40,17 @@ class Watch:
         stage.number = 0
         stage.say(THREAT)
         self.clock = stage.clock
+        self.app = App(self.configured(folder, mails, slack), now=self.clock)
+        assert self.app.site is not None
+        self.app.site.bind()
+        self.visitor = Visitor(self.app.site.port)
+        self._thread = threading.Thread(target=self.app.daemon.run)
+        self._thread.start()
+
+    @staticmethod
+    def configured(folder: Path, mails: Mailbox, slack: Workspace) -> Path:
+        posts = folder / "posts.jsonl"
+        posts.touch()
         file = folder / "config.toml"
         file.write_text(
             f"""
@@ -52,7 +66,7 @@ class Watch:
             [[sources]]
             kind = "file"
             name = "clippings"
-            path = "{stage.posts}"
+            path = "{posts}"
             [[channels]]
             kind = "email"
             name = "mail"
@@ -82,12 +96,7 @@ class Watch:
             escalation = "up"
             """
         )
-        self.app = App(file, now=self.clock)
-        assert self.app.site is not None
-        self.app.site.bind()
-        self.visitor = Visitor(self.app.site.port)
-        self._thread = threading.Thread(target=self.app.daemon.run)
-        self._thread.start()
+        return file
 
     def state(self) -> str:
         ((state,),) = sql(self.app.store.path, "SELECT state FROM incident")
@@ -197,6 +206,18 @@ def test_the_link_in_a_mail_takes_it_and_slack_shows_who(tmp_path):
         assert watch.mails_to("boss") == []
         first, second = watch.mails_to("team")
         assert second["In-Reply-To"] == first["Message-ID"]
+
+
+def test_a_public_port_that_is_taken_is_named(tmp_path):
+    with mail_server(Mailbox()) as mails, slack_server() as slack:
+        file = Watch.configured(tmp_path, mails, slack)
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            file.write_text(file.read_text().replace("port = 0", f"port = {port}", 1))
+            result = CliRunner().invoke(app, ["run", "--config", str(file)])
+
+    assert result.exit_code == 1
+    assert f"web: cannot serve on 127.0.0.1:{port}: Address already in use" in result.stderr
 
 
 @pytest.mark.parametrize("secret", [TOKEN, APP_TOKEN])
