@@ -145,6 +145,8 @@ class Signal:
     occurred_at: datetime
     mention_ids: tuple[int, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    drill: bool = False
+    """Nothing happened: it is for practice, says so everywhere and counts nowhere."""
 
 
 @dataclass(frozen=True, slots=True)

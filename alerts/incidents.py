@@ -119,7 +119,9 @@ def correlate(
 
 
 def subject_of(signal: Signal) -> str:
-    """The subject of the incident that a signal belongs to."""
+    """The subject of the incident that a signal belongs to. A drill shares its subject with nothing."""
+    if signal.drill:
+        return f"drill:{signal.key}"
     return CRISIS_SUBJECT if signal.kind in SPIKES else signal.subject
 
 
@@ -145,6 +147,7 @@ def gravest(signals: Sequence[Signal]) -> Signal:
 def _belongs(signal: Signal, incident: Incident, happened: datetime) -> bool:
     return (
         incident.state in _UNFINISHED
+        and incident.drill == signal.drill
         and incident.brand == signal.brand
         and _group(incident.kind) == _group(signal.kind)
         and incident.subject == subject_of(signal)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from alerts.base import Event, Incident, Reason, Signal
@@ -97,7 +97,8 @@ class Announcer:
         placed = correlate(signal, mates, now=now)
         if not isinstance(placed, Joined):
             incident = unit.incidents.open(incident_from(signal, placed.subject), now)
-            self._metrics.incidents_opened.labels(signal.kind.value).inc()
+            if not signal.drill:
+                self._metrics.incidents_opened.labels(signal.kind.value).inc()
             return unit.incidents.join(incident.id, signal, now), placed.event
         incident = unit.incidents.join(placed.incident.id, signal, now)
         if (incident.kind, incident.severity) != (placed.incident.kind, placed.incident.severity):
@@ -192,16 +193,7 @@ class Announcer:
 
 def incident_from(signal: Signal, subject: str) -> Signal:
     """The signal as the store opens an incident from it: under the incident's subject."""
-    return Signal(
-        kind=signal.kind,
-        brand=signal.brand,
-        severity=signal.severity,
-        key=signal.key,
-        subject=subject,
-        occurred_at=signal.occurred_at,
-        mention_ids=signal.mention_ids,
-        facts=signal.facts,
-    )
+    return replace(signal, subject=subject)
 
 
 def _graver(one: Event | None, other: Event | None) -> Event | None:

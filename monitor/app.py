@@ -632,6 +632,19 @@ def _installation(store: Store) -> str:
     return known
 
 
+def is_running(database: Path) -> bool:
+    """Whether a daemon works on this database."""
+    path = database.with_name(database.name + ".lock")
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _lock(database: Path) -> TextIO:
     """Hold the installation for this process; released by the system whatever happens to us."""
     path = database.with_name(database.name + ".lock")

@@ -24,6 +24,7 @@ import typer
 from rich.console import Console
 
 from classifiers.base import AbuseLabel, SentimentLabel
+from monitor.commands.drilling import drill
 from monitor.commands.feeds import feeds_app
 from monitor.commands.frame import EXIT_FAILURES, EXIT_USAGE, ConfigOption
 from monitor.commands.frame import explained as _explained
@@ -58,6 +59,7 @@ app = typer.Typer(
 app.add_typer(incidents_app, name="incidents")
 app.add_typer(silence_app, name="silence")
 app.add_typer(routes_app, name="routes")
+app.command("drill")(drill)
 fingerprint_app = typer.Typer(
     help="Register what must not become public, as keyed fingerprints only.",
     no_args_is_help=True,

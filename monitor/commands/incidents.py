@@ -16,9 +16,10 @@ from rich.table import Table
 from alerts.base import Event, Incident, IncidentState
 from alerts.history import Entry, Happened
 from alerts.ledger import Head
+from alerts.links import LinkMaker
 from alerts.playbooks import attached, find_step, is_confidential, key, names, playbook, ticks
 from monitor.announcing import Announcer, rulebook_of
-from monitor.app import build_brand
+from monitor.app import build_brand, build_links, open_pseudonyms
 from monitor.config import Config
 from monitor.dossier import Evaluation, gather
 from monitor.dossier_pages import as_json, as_markdown, as_text
@@ -301,6 +302,13 @@ def verify(store: Store, sink: TextIO, noted: Sequence[str]) -> list[str]:
     return found
 
 
+def announcer_of(settings: Config, store: Store) -> Announcer:
+    """What tells people, as the daemon tells them: with links."""
+    with store.read() as unit:
+        installation = unit.fact("installation") or ""
+    return _announcer(settings, installation, build_links(settings, open_pseudonyms(store)))
+
+
 def _incident(unit: Unit, number: int) -> Incident:
     incident = unit.incidents.get(number)
     if incident is None:
@@ -324,10 +332,11 @@ def _tell(unit: Unit, settings: Config, number: int, event: Event, now: datetime
     _announcer(settings, installation).tell(unit, _incident(unit, number), event, now)
 
 
-def _announcer(settings: Config, installation: str) -> Announcer:
+def _announcer(settings: Config, installation: str, links: LinkMaker | None = None) -> Announcer:
     handles = {item.name: build_brand(item).handles for item in settings.brands}
     rulebook = rulebook_of(settings, handles)
-    return Announcer(rulebook, installation=installation, metrics=Metrics(CollectorRegistry()))
+    metrics = Metrics(CollectorRegistry())
+    return Announcer(rulebook, installation=installation, metrics=metrics, links=links)
 
 
 def _as_json(incident: Incident, merged_into: int | None) -> dict[str, object]:

@@ -130,6 +130,7 @@ class Incidents:
             subject=signal.subject,
             opened_at=now,
             last_signal_at=now,
+            drill=signal.drill,
         )
         self._session.add(row)
         self._session.flush()
@@ -561,10 +562,10 @@ class Incidents:
         return pairs, total
 
     def open_by_kind(self) -> dict[SignalKind, int]:
-        """How many incidents burn, by kind."""
+        """How many incidents burn, by kind; drills do not."""
         found = dict.fromkeys(SignalKind, 0)
         for incident in self.burning():
-            found[incident.kind] += 1
+            found[incident.kind] += not incident.drill
         return found
 
 
