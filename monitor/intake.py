@@ -26,6 +26,8 @@ from monitor.store import Store
 
 _PURGE_EVERY = timedelta(minutes=10)
 _PURGE_CHUNK = 1_000
+_TELL_EVERY = 60.0
+"""Seconds between two lines in the log about pushes to a source that were not taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class IntakeDesk:
         self._waiting: dict[str, tuple[int, int]] | None = None
         """Per source, as the main thread counts along; None: look into the store."""
         self._purged_at: datetime | None = None
+        self._told: dict[str, float] = {}
         self._log = logger("intake")
 
     # -- of the composition root, in the main thread ------------------------------------------
@@ -138,13 +141,14 @@ class IntakeDesk:
     def _counted(self, source: str) -> Iterator[None]:
         try:
             yield
-        except NotAdmittedError as error:
-            self._metrics.pushes.labels(source, "refused").inc()
-            self._log.warning("push_refused", source=source, error=str(error))
-            raise
-        except TooMuchError as error:
-            self._metrics.pushes.labels(source, "too_many").inc()
-            self._log.warning("push_put_off", source=source, error=str(error))
+        except (NotAdmittedError, TooMuchError) as error:
+            outcome = "refused" if isinstance(error, NotAdmittedError) else "too_many"
+            self._metrics.pushes.labels(source, outcome).inc()
+            # Strangers may knock as often as they like: the log hears of it once in a while.
+            now = self._monotonic()
+            if now - self._told.get(source, -_TELL_EVERY) >= _TELL_EVERY:
+                self._told[source] = now
+                self._log.warning(f"push_{outcome}", source=source, error=str(error))
             raise
 
     def _door(self, source: str) -> Door:

@@ -20,6 +20,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 
 from connectors.base import Arrival
@@ -236,6 +237,17 @@ def test_strangers_are_refused_and_leave_nothing(counter: Counter) -> None:
     assert (answer.status, answer.body) == (401, {"error": "say the word"})
     assert counter.read() == []
     assert counter.counted("refused") == 1
+
+
+def test_strangers_do_not_fill_the_log(counters: Callable[..., Counter]) -> None:
+    with structlog.testing.capture_logs() as logs:
+        counter = counters()
+        for _ in range(5):
+            counter.ask("POST", "/intake/our%20shop", b"spam")
+        counter.seconds += 60
+        counter.ask("POST", "/intake/our%20shop", b"spam")
+    assert [line["event"] for line in logs].count("push_refused") == 2
+    assert counter.counted("refused") == 6
 
 
 @pytest.mark.parametrize("path", ["/intake/other", "/intake/", "/intake/our%20shop/x"])
