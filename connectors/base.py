@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -116,11 +117,14 @@ class Page:
     """Platform and id of posts that the platform says were deleted."""
     counts: Sequence[Count] = ()
     """Of posts that are not shown; each replaces what the source counted there before."""
+    spent: Mapping[str, int] = field(default_factory=dict)
+    """What the source bills, or takes off a quota, for this page: ``post``, ``user``, ``request``,
+    ``search``, ``unit``."""
 
     @property
     def is_empty(self) -> bool:
         """Whether it brings nothing but a cursor."""
-        return not (self.posts or self.rejects or self.deleted or self.counts)
+        return not (self.posts or self.rejects or self.deleted or self.counts or self.spent)
 
 
 class SourceFault(StrEnum):
@@ -233,6 +237,32 @@ class Intake(Protocol):
         ...
 
 
+class Budget(Protocol):
+    """What a source may still spend. Knows of a page once it was committed."""
+
+    def left(self) -> Decimal:
+        """Money that is left for now, of the day or the month, whichever has less; never below 0."""
+        ...
+
+    def cost(self, units: Mapping[str, int]) -> Decimal:
+        """What some units cost, in the same currency."""
+        ...
+
+
+@runtime_checkable
+class Priced(Protocol):
+    """A connector whose source sends a bill, and that keeps to a budget."""
+
+    currency: ClassVar[str]
+    prices: ClassVar[Mapping[str, Decimal]]
+    """Of a unit, by the public list. Every unit that its pages say they spent."""
+
+    @staticmethod
+    def least(options: Any) -> Mapping[str, int]:
+        """The units of the smallest page with posts: with less money left it reads no more."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What every connector is given besides its own options."""
@@ -246,6 +276,8 @@ class Context:
     """The queries of the brands this source is polled for, for sources that search."""
     intake: Intake | None = None
     """What was pushed to this source; None where nothing listens (a check, a test)."""
+    budget: Budget | None = None
+    """To be asked before whatever costs money; None: there is no limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlmodel import Session
 
-HEAD = "0010"
+HEAD = "0011"
 """The newest migration: what this program reads and writes. A test compares it with the scripts."""
 
 BUSY_TIMEOUT_SECONDS = 5.0

@@ -5,7 +5,7 @@ The migrations under ``monitor/migrations`` create them; a test proves that both
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -685,6 +685,19 @@ class IntakeRow(SQLModel, table=True):
         # A number is never given twice: cursors keep it.
         {"sqlite_autoincrement": True},
     )
+
+
+class SpendingRow(SQLModel, table=True):
+    """What a source cost on a day, by what it was billed for."""
+
+    __tablename__ = "spending"
+    source: str = Field(primary_key=True)
+    day: date = Field(primary_key=True)
+    """In UTC."""
+    unit: str = Field(primary_key=True)
+    amount: int
+    cost: int
+    """In millionths of the source's currency, at the prices of that day."""
 
 
 for _statement in APPEND_ONLY:

@@ -38,6 +38,7 @@ from monitor.store.outbox import Outbox
 from monitor.store.register import Register
 from monitor.store.silences import Silences
 from monitor.store.sources import Sources
+from monitor.store.spending import Spending
 from monitor.tables import MetaRow
 
 __all__ = ["Store", "StoreBusyError", "StoreError", "Unit"]
@@ -50,6 +51,7 @@ class Unit:
         self._session = session
         self.sources = Sources(session)
         self.dusk = Dusk(session)
+        self.spending = Spending(session)
         self.mentions = Mentions(session)
         self.copies = Copies(session)
         self.crowd = Crowd(session)
