@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import random
@@ -20,7 +21,6 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
-import structlog
 from prometheus_client import CollectorRegistry
 
 from connectors.base import Arrival
@@ -29,6 +29,7 @@ from connectors.standardwebhooks import key_of, sign
 from monitor.app import App
 from monitor.inbox import Inbox
 from monitor.intake import IntakeDesk, Limits
+from monitor.log import set_up
 from monitor.metrics import Metrics
 from monitor.reception import intake_routes
 from monitor.site import MAX_BODY_BYTES, SiteServer
@@ -240,13 +241,14 @@ def test_strangers_are_refused_and_leave_nothing(counter: Counter) -> None:
 
 
 def test_strangers_do_not_fill_the_log(counters: Callable[..., Counter]) -> None:
-    with structlog.testing.capture_logs() as logs:
-        counter = counters()
-        for _ in range(5):
-            counter.ask("POST", "/intake/our%20shop", b"spam")
-        counter.seconds += 60
+    log = io.StringIO()
+    set_up(level="info", style="json", stream=log)
+    counter = counters()
+    for _ in range(5):
         counter.ask("POST", "/intake/our%20shop", b"spam")
-    assert [line["event"] for line in logs].count("push_refused") == 2
+    counter.seconds += 60
+    counter.ask("POST", "/intake/our%20shop", b"spam")
+    assert log.getvalue().count('"push_refused"') == 2
     assert counter.counted("refused") == 6
 
 
