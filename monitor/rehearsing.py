@@ -21,7 +21,6 @@ from alerts.routes import (
     Leaf,
     MatchOptions,
     ReceiverOptions,
-    RouteOptions,
     Traits,
     matching,
     plan,
@@ -431,12 +430,3 @@ def _passed_clocks(config: Config, play: _Play) -> Iterator[Refusal]:
             severity = play.incident.severity.word
             because = f"it begins at {clock.min_severity}, this is {severity}"
         yield Refusal(clock.name, Reason.NO_ROUTE, because)
-
-
-def chosen_routes(config: Config, found: Rehearsal) -> dict[str, RouteOptions]:
-    """The top routes that speak for it, by name."""
-    return {
-        f"routes[{place}]": route
-        for place, route in enumerate(config.routes)
-        if any(name.split(".")[0] == f"routes[{place}]" for name in found.routes)
-    }
