@@ -12,18 +12,13 @@ import socket
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
-
-from slack_sdk.errors import SlackApiError, SlackClientError
-from slack_sdk.socket_mode.builtin import SocketModeClient
-from slack_sdk.socket_mode.client import BaseSocketModeClient
-from slack_sdk.socket_mode.request import SocketModeRequest
 
 from alerts.base import DeliveryError
 from alerts.blocks import pressed
@@ -35,6 +30,11 @@ from monitor.desk import Case, Desk, Outcome, Way, name_of
 from monitor.inbox import LateError, StoppedError
 from monitor.log import logger
 from monitor.metrics import Metrics
+
+if TYPE_CHECKING:
+    from slack_sdk.socket_mode.builtin.connection import Connection
+    from slack_sdk.socket_mode.client import BaseSocketModeClient
+    from slack_sdk.socket_mode.request import SocketModeRequest
 
 LONGEST_WAIT_SECONDS = 300.0
 """Between two attempts to connect."""
@@ -107,15 +107,14 @@ class SocketMode:
     # -- keeping connected, in a thread of its own ---------------------------------------------
 
     def _run(self) -> None:
-        client = _Client(self._channel)
-        client.socket_mode_request_listeners.append(self._heard)
+        client = _new_client(self._channel, self._heard)
         failures, due, told = 0, 0.0, ""
         try:
             while not self._stop.wait(min(_LOOK_SECONDS, self._first_wait)):
                 if self._stands(client):
                     failures, due, told = 0, 0.0, ""
                 elif time.monotonic() >= due:
-                    why, wish = client.try_connecting()
+                    why, wish = _connect(client)
                     wait = min(self._first_wait * 2 ** min(failures, 20), LONGEST_WAIT_SECONDS)
                     failures, due = failures + 1, time.monotonic() + max(wait, wish)
                     if why and why != told:
@@ -138,6 +137,8 @@ class SocketMode:
     # -- what is heard, in workers of slack-sdk ------------------------------------------------
 
     def _heard(self, client: BaseSocketModeClient, request: SocketModeRequest) -> None:
+        from slack_sdk.errors import SlackClientError  # noqa: PLC0415 - lazy
+
         # Slack waits three seconds for this, and shows the user a failure afterwards.
         with suppress(SlackClientError, OSError):
             client.send_socket_mode_response({"envelope_id": request.envelope_id})
@@ -240,79 +241,106 @@ def _late(case: Case, who: str) -> str:
     return say.text("slack.already_taken", who=case.taken.who)
 
 
-class _Client(SocketModeClient):
-    """slack-sdk's client, which waits for us to connect again, and notices that a line is dead."""
-
-    def __init__(self, channel: SlackChannel) -> None:
-        token = channel.app_token
-        super().__init__(
-            app_token="" if token is None else token.get_secret_value(),
-            logger=silent_logger(),
-            web_client=channel.new_client(),
-            auto_reconnect_enabled=False,
-            receive_buffer_size=_RECEIVE_BYTES,
-            concurrency=_WORKERS,
-        )
-        self._greeted_in: str | None = None
-        self.message_listeners.append(self._listen)
+class _Client(Protocol):
+    """The connection, as far as this module looks at it."""
 
     @property
-    def greeted(self) -> bool:
-        """Whether Slack said hello on the present connection."""
-        return self._greeted_in is not None and self._greeted_in == self.session_id()
+    def greeted(self) -> bool: ...
+    def is_connected(self) -> bool: ...
+    def connect_to_new_endpoint(self) -> None: ...
+    def close(self) -> None: ...
 
-    def _listen(
-        self, _client: BaseSocketModeClient, message: Mapping[str, Any], _raw: str | None = None
-    ) -> None:
-        if message.get("type") == "hello":
-            self._greeted_in = self.session_id()
 
-    def try_connecting(self) -> tuple[str, float]:
-        """Why it failed, and how many seconds Slack wants us to wait; ("", 0) when it did not."""
-        try:
-            self.connect_to_new_endpoint()
-        except SlackApiError as error:
-            answer = error.response
-            why = error_code(answer.data) or f"status {answer.status_code}"
-            return why, retry_seconds(answer.headers)
-        except (SlackClientError, OSError, HTTPException, ValueError) as error:
-            # Not its text, which may hold the address with its key.
-            return type(error).__name__, 0.0
-        return ("" if self.is_connected() else "the connection was refused"), 0.0
+def _connect(client: _Client) -> tuple[str, float]:
+    """Why it failed, and how many seconds Slack wants us to wait; ("", 0) when it did not."""
+    from slack_sdk.errors import SlackApiError, SlackClientError  # noqa: PLC0415 - lazy
 
-    def issue_new_wss_url(self) -> str:
-        """An address to connect to. Raises SlackApiError; ValueError when it is not a safe one."""
-        answer = self.web_client.apps_connections_open(app_token=self.app_token)
-        url = str(answer.get("url", ""))
-        if not is_safe_socket(url):
-            raise ValueError("Slack gave an address that is not encrypted")
-        return url
+    try:
+        client.connect_to_new_endpoint()
+    except SlackApiError as error:
+        answer = error.response
+        why = error_code(answer.data) or f"status {answer.status_code}"
+        return why, retry_seconds(answer.headers)
+    except (SlackClientError, OSError, HTTPException, ValueError) as error:
+        # Not its text, which may hold the address with its key.
+        return type(error).__name__, 0.0
+    return ("" if client.is_connected() else "the connection was refused"), 0.0
 
-    def disconnect(self) -> None:
-        """Close the connection.
 
-        Whoever reads from it comes to an end at once, and closes it as well: slack-sdk does not expect
-        two who do that, and the later one finds nothing to close.
-        """
-        session = self.current_session
-        if session is None:
-            return
-        with suppress(OSError, AttributeError):
-            session.sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]  # see above
-        with suppress(AttributeError):
-            session.disconnect()
+def _hang_up(session: Connection | None) -> None:
+    """Close a connection; whoever reads from it comes to an end at once, and closes it as well.
 
-    def connect(self) -> None:
-        """Connect to the address at hand; of an earlier connection nothing is read any more.
+    slack-sdk does not expect two who do that: the later one finds nothing to close.
+    """
+    if session is None:
+        return
+    with suppress(OSError, AttributeError):
+        session.sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]  # see above
+    with suppress(AttributeError):
+        session.disconnect()
 
-        slack-sdk waits for a last message on that one before it reads the new one: for longer than
-        Slack waits for our answer. What it held is sent again.
-        """
-        self.disconnect()
-        super().connect()
-        session = self.current_session
-        if session is not None and session.sock is not None:
-            session.sock = _Line(session.sock)  # type: ignore[assignment]
+
+def _new_client(
+    channel: SlackChannel, heard: Callable[[BaseSocketModeClient, SocketModeRequest], None]
+) -> _Client:
+    """A client that hands envelopes to ``heard``; connects when told to."""
+    # Imported here: its library is large, and few commands listen.
+    from slack_sdk.socket_mode.builtin import SocketModeClient  # noqa: PLC0415 - lazy
+
+    class Client(SocketModeClient):
+        """slack-sdk's client, which waits for us to connect again, and notices that a line is dead."""
+
+        def __init__(self) -> None:
+            token = channel.app_token
+            super().__init__(
+                app_token="" if token is None else token.get_secret_value(),
+                logger=silent_logger(),
+                web_client=channel.new_client(),
+                auto_reconnect_enabled=False,
+                receive_buffer_size=_RECEIVE_BYTES,
+                concurrency=_WORKERS,
+            )
+            self._greeted_in: str | None = None
+            self.message_listeners.append(self._listen)
+
+        @property
+        def greeted(self) -> bool:
+            """Whether Slack said hello on the present connection."""
+            return self._greeted_in is not None and self._greeted_in == self.session_id()
+
+        def _listen(
+            self, _client: BaseSocketModeClient, message: Mapping[str, Any], _raw: str | None = None
+        ) -> None:
+            if message.get("type") == "hello":
+                self._greeted_in = self.session_id()
+
+        def issue_new_wss_url(self) -> str:
+            """An address to connect to. Raises SlackApiError; ValueError when it is not a safe one."""
+            answer = self.web_client.apps_connections_open(app_token=self.app_token)
+            url = str(answer.get("url", ""))
+            if not is_safe_socket(url):
+                raise ValueError("Slack gave an address that is not encrypted")
+            return url
+
+        def disconnect(self) -> None:
+            """Close the connection."""
+            _hang_up(self.current_session)
+
+        def connect(self) -> None:
+            """Connect to the address at hand; of an earlier connection nothing is read any more.
+
+            slack-sdk waits for a last message on that one before it reads the new one: for longer than
+            Slack waits for our answer. What it held is sent again.
+            """
+            self.disconnect()
+            super().connect()
+            session = self.current_session
+            if session is not None and session.sock is not None:
+                session.sock = _Line(session.sock)  # type: ignore[assignment]
+
+    client = Client()
+    client.socket_mode_request_listeners.append(heard)
+    return client
 
 
 class _Line:
