@@ -27,6 +27,8 @@ from connectors.webaddress import canonical, unwrap
 _LATEST_DELIVERY = timedelta(days=2)
 _LONGEST_ID = 400
 _MOST_ITEMS = 200
+_LONGEST_MARK = 120
+"""Characters of a line that may be a mail program's mark or closing words; longer ones are text."""
 _GOOGLE_ALERTS = "googlealerts-noreply@google.com"
 _ALERT_ITSELF = re.compile(r"https?://www\.google\.[a-z.]+/alerts(?!/(?:share|feedback))")
 _BULK = ("list-id", "list-unsubscribe", "list-post", "feedback-id")
@@ -35,7 +37,7 @@ _BULK = ("list-id", "list-unsubscribe", "list-post", "feedback-id")
 _LINK = re.compile(r"https?://[^\s<>\"']+")
 _TRAILING = ".,;:!?)]}»”’"
 _X_POST = re.compile(r"https?://(?:www\.|mobile\.)?(?:x|twitter)\.com/\w+/status/(\d+)")
-_ADDRESS = re.compile(r"[\w.+'-]+@[\w-]+(?:\.[\w-]+)+")
+_ADDRESS = re.compile(r"(?<![\w.+'-])[\w.+'-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _SUBJECT_MARKS = re.compile(r"^(?:\s*(?:re|fw|fwd|aw|wg|tr|antw|doorst)\s*:)+\s*", re.IGNORECASE)
 _FORWARD = re.compile(
     r"^[>\s]*(?:-{2,}\s*)?(?:"
@@ -233,7 +235,7 @@ def _header_block(lines: Sequence[str], start: int) -> tuple[int, str]:
     A block is a forward's mark with header lines below it, or at least three of those in a row.
     """
     place = start
-    marked = _FORWARD.match(lines[start]) is not None
+    marked = len(lines[start]) <= _LONGEST_MARK and _FORWARD.match(lines[start]) is not None
     place += marked
     while marked and place < len(lines) and not lines[place].strip(" >"):
         place += 1
@@ -256,13 +258,21 @@ def _without_signature(body: str) -> str:
     kept: list[str] = []
     signing = False
     lines = body.split("\n")
-    for place, line in enumerate(lines):
-        if _header_block(lines, place)[0] > place:
+    place = 0
+    while place < len(lines):
+        end, _ = _header_block(lines, place)
+        if end > place:
             signing = False
-        elif _SIGNATURE.match(line.strip()) or _CLOSING.match(line.strip()):
-            signing = True
+            kept += lines[place:end]
+            place = end
+            continue
+        line = lines[place].strip()
+        signing = signing or (
+            len(line) <= _LONGEST_MARK and bool(_SIGNATURE.match(line) or _CLOSING.match(line))
+        )
         if not signing:
-            kept.append(line)
+            kept.append(lines[place])
+        place += 1
     return "\n".join(kept)
 
 
