@@ -75,9 +75,9 @@ class QuietFigures:
 
 
 FALSE_ALARMS: Mapping[Sensitivity, QuietFigures] = {
-    Sensitivity.CALM: QuietFigures(mean=0.02, worst=0.1),
-    Sensitivity.BALANCED: QuietFigures(mean=0.3, worst=0.6),
-    Sensitivity.ALERT: QuietFigures(mean=1.5, worst=2.5),
+    Sensitivity.CALM: QuietFigures(mean=0.01, worst=0.1),
+    Sensitivity.BALANCED: QuietFigures(mean=0.15, worst=0.3),
+    Sensitivity.ALERT: QuietFigures(mean=1.2, worst=2.2),
 }
 """As measured on simulated series in which nothing happens; ``docs/spikes.md`` says how."""
 
