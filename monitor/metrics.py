@@ -307,12 +307,7 @@ class Metrics:
             self._expect_source(source)
         for brand in brands:
             self._expect_brand(brand)
-        for kind in SignalKind:
-            self.incidents_opened.labels(kind.value)
-            self.incidents_burning.labels(kind.value)
-        for reason in Reason:
-            for sent in ("yes", "no"):
-                self.decisions.labels(sent, reason.value)
+        self._expect_alerting()
         for channel in channels:
             for outcome in (OK, *(fault.value for fault in DeliveryFault)):
                 self.deliveries.labels(channel, outcome)
@@ -327,6 +322,14 @@ class Metrics:
             self.opinion_failures.labels(why)
         for outcome in (OK, "refused"):
             self.reloads.labels(outcome)
+
+    def _expect_alerting(self) -> None:
+        for kind in SignalKind:
+            self.incidents_opened.labels(kind.value)
+            self.incidents_burning.labels(kind.value)
+        for reason in Reason:
+            for sent in ("yes", "no"):
+                self.decisions.labels(sent, reason.value)
 
     def _expect_clock(self, clock: str) -> None:
         for state in ClockState:
