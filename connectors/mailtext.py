@@ -21,12 +21,14 @@ from imap_tools import MailMessage
 
 from connectors.base import Post
 from connectors.feedreader import fingerprint
-from connectors.plaintext import LONGEST_TEXT, clean, from_html, language_tag, one_line, web_url
+from connectors.plaintext import clean, from_html, language_tag, one_line, web_url
 from connectors.webaddress import canonical, unwrap
 
 _LATEST_DELIVERY = timedelta(days=2)
 _LONGEST_ID = 400
 _MOST_ITEMS = 200
+_LONGEST_HTML = 200_000
+_LONGEST_UNENDED = 5_000
 _LONGEST_MARK = 120
 """Characters of a line that may be a mail program's mark or closing words; longer ones are text."""
 _GOOGLE_ALERTS = "googlealerts-noreply@google.com"
@@ -179,9 +181,26 @@ def _subject(message: MailMessage) -> str:
 def _body(message: MailMessage) -> str:
     """The text that a reader sees: the plain part if there is a full one, else the HTML."""
     plain = clean(message.text.replace("\r\n", "\n"))
-    marked = from_html(message.html) if message.html else ""
+    marked = from_html(_html(message)) if _html(message) else ""
     # Newsletters often put no more than "see the web version" into the plain part.
     return plain if plain and len(plain) * 4 >= len(marked) else marked
+
+
+def _html(message: MailMessage) -> str:
+    """The HTML part, without comments, as far as it is read.
+
+    Tags and comments that never end would take time that grows with the square of their number.
+    """
+    first, *others = message.html[:_LONGEST_HTML].split("<!--")
+    kept = [first]
+    for part in others:
+        _, end, rest = part.partition("-->")
+        if not end:
+            break
+        kept.append(rest)
+    markup = "".join(kept)
+    unended = markup.count("<") > 2 * markup.count(">")
+    return markup[:_LONGEST_UNENDED] if unended else markup
 
 
 def _language(message: MailMessage) -> str | None:
@@ -311,7 +330,7 @@ def direct(link: str) -> str:
 
 def _links(message: MailMessage) -> list[str]:
     """Where the mail leads to, each once, in order."""
-    found = [link for link, _, _ in _anchors(message.html)]
+    found = [link for link, _, _ in _anchors(_html(message))]
     found += [link.rstrip(_TRAILING) for link in _LINK.findall(clean(message.text))]
     return list(dict.fromkeys(direct(link) for link in map(web_url, found) if link is not None))
 
@@ -346,11 +365,11 @@ def _alert_items(message: MailMessage) -> list[_Item]:
     An article begins with a link through Google's redirect that has words. Its excerpt is what
     follows outside of links, up to the next article or to a link that belongs to the alert itself.
     """
-    if _GOOGLE_ALERTS not in f"{message.from_} {message.html} {message.text}".lower():
+    if _GOOGLE_ALERTS not in f"{message.from_} {_html(message)} {message.text}".lower():
         return []
     texts: dict[str, list[str]] = {}
     current: list[str] = []
-    for link, words, rest in _anchors(message.html):
+    for link, words, rest in _anchors(_html(message)):
         target = unwrap(link)
         if target != link and words and (article := canonical(target)) not in texts:
             current = texts[article] = [words]
@@ -366,7 +385,7 @@ def _alert_items(message: MailMessage) -> list[_Item]:
 def _anchors(markup: str) -> list[tuple[str, str, str]]:
     """The links of ``markup``, each with its words and the text between it and the next one."""
     reader = _AnchorReader()
-    reader.feed(markup[: 10 * LONGEST_TEXT])
+    reader.feed(markup)
     reader.close()
     return [
         (link, one_line(from_html("".join(words)), 500), from_html("".join(rest)))

@@ -295,6 +295,29 @@ def test_links_are_followed_past_the_redirects_of_mail_programs(link: str, leads
     assert direct(link) == leads_to
 
 
+FLOODS = {
+    "no address": b"a" * 60_000,
+    "no greeting": b"groet " + b"a" * 60_000 + b"-b-c-d",
+    "no mark": b"forwarded message" + b" " * 5_000 + b"x",
+    "headers": b"de:\n" * 12_000,
+    "no tag": b"<" * 300_000,
+    "no comment": b"<!--" * 80_000,
+    "no end tag": b"</a " * 80_000,
+    "no instruction": b"<?" * 150_000,
+    "no section": b"<![CDATA[" * 40_000,
+    "no attribute": b"<a " + b"a='" * 80_000,
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+@pytest.mark.timeout(20)
+def test_no_mail_keeps_the_reader_busy(flood: str) -> None:
+    for kind in (b"plain", b"html"):
+        head = b"From: " + GOOGLE.encode() + b"\r\nContent-Type: text/" + kind + b"\r\n\r\n"
+        read(head + FLOODS[flood])
+        read(head + FLOODS[flood], REPORTS)
+
+
 @given(st.binary(max_size=400), st.booleans())
 def test_no_mail_is_too_odd(body: bytes, reports: bool) -> None:
     raw = b"From: a@b.example\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n" + body
