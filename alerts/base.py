@@ -34,6 +34,8 @@ class SignalKind(StrEnum):
     """A source has been dark for longer than allowed: for operations."""
     BROKEN_CHANNEL = "broken_channel"
     """A channel does not deliver, or gave a message up: for operations, over another channel."""
+    BUDGET = "budget"
+    """The money for a source is nearly or wholly spent: for operations."""
 
 
 class Severity(IntEnum):

@@ -35,6 +35,7 @@ broken channel when it delivers."""
 _UNFINISHED = frozenset({IncidentState.OPEN, IncidentState.ACKNOWLEDGED})
 
 _PRECEDENCE = (
+    SignalKind.BUDGET,
     SignalKind.SILENT_SOURCE,
     SignalKind.BROKEN_CHANNEL,
     SignalKind.ABUSE,

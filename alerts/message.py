@@ -313,7 +313,11 @@ class _Scene:
 
     def title(self) -> str:
         kind = self.incident.kind
-        key = f"title.leak.{self._category()}" if kind is SignalKind.LEAK else f"title.{kind.value}"
+        key = f"title.{kind.value}"
+        if kind is SignalKind.LEAK:
+            key = f"{key}.{self._category()}"
+        elif kind is SignalKind.BUDGET:
+            key = f"{key}.{self._budget_level()}"
         return one_line(self.words.text(key, **self._values()), _TITLE_LIMIT)
 
     def summary(self) -> str:
@@ -324,6 +328,9 @@ class _Scene:
                 sentences.append(self.words.count("sentence.total_in_the_end", self.total))
         elif self.incident.kind in SPIKES:
             sentences += self._observed_sentence()
+        elif self.incident.kind is SignalKind.BUDGET:
+            key = f"sentence.budget_{self._budget_level()}"
+            sentences.append(self.words.text(key, until=self._budget_until()))
         elif self.total > 1:
             sentences.append(self.words.count("sentence.total", self.total))
         return one_line(" ".join(sentences), _VALUE_LIMIT)
@@ -396,7 +403,22 @@ class _Scene:
             "source": self._source(),
             "channel": self._channel(),
             "term": self._topic_word(),
+            "spent": self._money("spent"),
+            "budget": self._money("limit"),
+            "period": self.words.name("period", one_line(str(self.facts.get("period", "day")), 40)),
         }
+
+    def _budget_level(self) -> str:
+        return "out" if self.facts.get("level") == "out" else "low"
+
+    def _budget_until(self) -> str:
+        until = _moment(self.facts.get("until")) or self.incident.opened_at
+        return self.words.moment(until, self.zone)
+
+    def _money(self, fact: str) -> str:
+        amount = _number(self.facts.get(fact))
+        currency = one_line(str(self.facts.get("currency", "")), 10)
+        return f"{self.words.number(amount or 0.0, 2)} {currency}".strip()
 
     def _topic_word(self) -> str:
         """The word of a topic; a name, or what only possible leaks say, is not repeated."""

@@ -212,4 +212,6 @@ _NEVER_PART = SPIKES | {
     SignalKind.THREAT,
     SignalKind.OFFICIAL_ACCOUNT,
     SignalKind.SILENT_SOURCE,
+    SignalKind.BROKEN_CHANNEL,
+    SignalKind.BUDGET,
 }

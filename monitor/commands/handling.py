@@ -106,6 +106,7 @@ class KindName(StrEnum):
     OFFICIAL_ACCOUNT = "official_account"
     SILENT_SOURCE = "silent_source"
     BROKEN_CHANNEL = "broken_channel"
+    BUDGET = "budget"
 
 
 class StateName(StrEnum):
@@ -117,7 +118,7 @@ class StateName(StrEnum):
     REVIEWED = "reviewed"
 
 
-_OURS = (KindName.SILENT_SOURCE, KindName.BROKEN_CHANNEL)
+_OURS = (KindName.SILENT_SOURCE, KindName.BROKEN_CHANNEL, KindName.BUDGET)
 
 
 @contextmanager

@@ -103,6 +103,8 @@ def _rule(signal: Signal) -> list[str]:
     parts = []
     if signal.kind is SignalKind.SILENT_SOURCE:
         return [f"source {facts.get('source')}", str(facts.get("fault") or "no answer")]
+    if signal.kind is SignalKind.BUDGET:
+        return [f"source {facts['source']}", f"{facts['spent']:.2f} of {facts['limit']:.2f} spent"]
     if "category" in facts:
         parts.append(f"leak of {str(facts['category']).replace('_', ' ')}")
         parts.append(f"score {facts['leak_score']:.2f}")

@@ -209,6 +209,16 @@ def message(
             facts = {"source": "nieuws", "fault": "timeout"}
         elif kind is SignalKind.BROKEN_CHANNEL:
             facts = {"channel": "mail", "trouble": "unreachable", "waiting": 3, "given_up": 1}
+        elif kind is SignalKind.BUDGET:
+            facts = {
+                "source": "x",
+                "level": "out",
+                "period": "day",
+                "spent": 4.95,
+                "limit": 5.0,
+                "currency": "USD",
+                "until": "2026-11-10T00:00:00+00:00",
+            }
         elif kind in {SignalKind.THREAT, SignalKind.ABUSE}:
             facts = {"platform": "x", "matched": ["Zonnehoek"], "abuse_score": 0.91}
         signals = [signal(kind, brand=brand, severity=severity, facts=facts)]
