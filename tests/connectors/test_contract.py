@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,16 +12,10 @@ import pytest
 
 from connectors import BUILT_IN
 from connectors.base import Connector, ConnectorError, Context, Page, SourceFault
-from connectors.http import guarded_client
+from connectors.conformance import ConnectorSuite
 from tests.connectors import imapserver
-from tests.connectors.faultserver import FaultServer, Reply, unused_port
 from tests.connectors.pushing import Pushes
 
-BILLION_LAUGHS = (
-    b'<?xml version="1.0"?><!DOCTYPE rss [<!ENTITY a0 "ha">'
-    + b"".join(b'<!ENTITY a%d "%s">' % (n, b"&a%d;" % (n - 1) * 10) for n in range(1, 13))
-    + b']><rss version="2.0"><channel><item><title>&a12;</title></item></channel></rss>'
-)
 ONE_POST = {
     "rss": b'<rss version="2.0"><channel><item><guid>urn:1</guid><title>zonnehoek</title></item>'
     b"</channel></rss>",
@@ -254,113 +247,32 @@ def test_every_kind_has_a_way_through_this_test() -> None:
     assert all(connector.kind == kind for kind, connector in BUILT_IN.items())
 
 
-@pytest.mark.parametrize("kind", BUILT_IN)
-def test_every_option_is_explained_with_its_default(kind: str) -> None:
-    for name, field in BUILT_IN[kind].Options.model_fields.items():
-        if name == "kind":
-            continue
-        assert field.description, name
-        assert ("Required." in field.description) == field.is_required(), name
-        assert field.is_required() or "Default" in field.description, name
+# --- over HTTP: the suite that other packages run on theirs ----------------------------------------
 
 
-@pytest.mark.parametrize("kind", BUILT_IN)
-def test_an_unknown_option_is_refused(kind: str) -> None:
-    with pytest.raises(ValueError, match="Extra inputs"):
-        BUILT_IN[kind].Options.model_validate({"no_such_option": 1})
+def _suite(kind: str) -> type[ConnectorSuite]:
+    class Suite(ConnectorSuite):
+        connector = BUILT_IN[kind]
+        one_post = ONE_POST[kind]
+        nothing = NOTHING.get(kind)
+
+        def options(self, url: str) -> dict[str, Any]:
+            return OVER_HTTP[kind](url)
+
+    return Suite
 
 
-# --- over HTTP ------------------------------------------------------------------------------------
-
-FAULTS: dict[str, tuple[Reply, SourceFault]] = {
-    "silence": (Reply(hang=True), SourceFault.TIMEOUT),
-    "drip": (Reply(drip=b" "), SourceFault.TIMEOUT),
-    "429": (Reply(429), SourceFault.RATE_LIMITED),
-    "429 with a wish": (Reply(429, headers={"Retry-After": "77"}), SourceFault.RATE_LIMITED),
-    "500": (Reply(500, b"<html>oops</html>"), SourceFault.SERVER_ERROR),
-    "503 with a wish": (Reply(503, headers={"Retry-After": "77"}), SourceFault.SERVER_ERROR),
-    "401": (Reply(401), SourceFault.UNAUTHORIZED),
-    "402": (Reply(402), SourceFault.PAYMENT_REQUIRED),
-    "403": (Reply(403), SourceFault.FORBIDDEN),
-    "404": (Reply(404), SourceFault.NOT_FOUND),
-    "truncated": (Reply(body=b"<rss", announce=4_000), SourceFault.BAD_RESPONSE),
-    "wrong type": (
-        Reply(body=b"<!doctype html><html>hi</html>", headers={"Content-Type": "text/html"}),
-        SourceFault.BAD_RESPONSE,
-    ),
-    "binary": (Reply(body=bytes(range(256)) * 40), SourceFault.BAD_RESPONSE),
-    "empty": (Reply(), SourceFault.BAD_RESPONSE),
-    "no content": (Reply(204), SourceFault.BAD_RESPONSE),
-    "gigantic": (Reply(flood=b" " * 65_536), SourceFault.TOO_LARGE),
-    "bomb": (
-        Reply(body=gzip.compress(b" " * 50_000_000), headers={"Content-Encoding": "gzip"}),
-        SourceFault.TOO_LARGE,
-    ),
-    "circle": (Reply(302, headers={"Location": "/again"}), SourceFault.TOO_MANY_REDIRECTS),
-}
+for _kind in OVER_HTTP:
+    globals()[f"Test{_kind.capitalize()}"] = _suite(_kind)
 
 
-@pytest.mark.parametrize("kind", OVER_HTTP)
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_of_the_server_has_one_word(
-    kind: str, fault: str, server: FaultServer, context: Context
-) -> None:
-    server.answer, expected = FAULTS[fault]
-    options = OVER_HTTP[kind](server.url)
-    if expected is SourceFault.TOO_LARGE:
-        options["timeout_seconds"] = 30
-    with pytest.raises(ConnectorError) as caught:
-        poll(build(kind, context, **options))
-    assert caught.value.fault is expected
-    assert "127.0.0.1" in str(caught.value)
-    assert "s3cret" not in str(caught.value)
-    if "wish" in fault:
-        assert caught.value.retry_after is not None
-        assert caught.value.retry_after.total_seconds() == 77
-    if fault == "429":
-        assert caught.value.retry_after is None
-
-
-@pytest.mark.parametrize("kind", OVER_HTTP)
-def test_a_refused_connection_is_unreachable(kind: str, context: Context) -> None:
-    options = OVER_HTTP[kind](f"http://127.0.0.1:{unused_port()}")
-    with pytest.raises(ConnectorError) as caught:
-        poll(build(kind, context, **options))
-    assert caught.value.fault is SourceFault.UNREACHABLE
-
-
-@pytest.mark.parametrize("kind", OVER_HTTP)
-def test_a_private_address_is_refused_by_default(
-    kind: str, server: FaultServer, context: Context
-) -> None:
-    with guarded_client() as strict:
-        guarded = Context(context.name, context.now, strict, context.queries)
-        with pytest.raises(ConnectorError) as caught:
-            poll(build(kind, guarded, **OVER_HTTP[kind](server.url)))
-    assert caught.value.fault is SourceFault.BLOCKED_ADDRESS
-    assert not server.requests
-
-
-@pytest.mark.parametrize("kind", OVER_HTTP)
-def test_hostile_xml_harms_nobody(kind: str, server: FaultServer, context: Context) -> None:
-    server.answer = Reply(body=BILLION_LAUGHS)
-    with pytest.raises(ConnectorError) as caught:
-        poll(build(kind, context, **OVER_HTTP[kind](server.url)))
-    assert caught.value.fault is SourceFault.BAD_RESPONSE
-
-
-@pytest.mark.parametrize("kind", OVER_HTTP)
-def test_after_a_fault_the_next_poll_goes_on(
-    kind: str, server: FaultServer, context: Context
-) -> None:
-    connector = build(kind, context, **OVER_HTTP[kind](server.url))
-    server.answer = Reply(500)
-    with pytest.raises(ConnectorError):
-        list(connector.fetch(None))
-    server.answer = Reply(body=ONE_POST[kind])
-    [page] = connector.fetch(None)
-    assert [post.text.splitlines()[-1] for post in page.posts] == ["zonnehoek"]
-    connector.close()
+@pytest.mark.parametrize("kind", WITHOUT_HTTP)
+def test_what_needs_no_server_keeps_to_the_protocol_too(kind: str) -> None:
+    suite = ConnectorSuite()
+    suite.connector = BUILT_IN[kind]  # type: ignore[misc] # for once of an instance
+    suite.test_it_keeps_to_the_protocol()
+    suite.test_every_option_is_explained_with_its_default()
+    suite.test_an_unknown_option_is_refused()
 
 
 # --- on disk: the same faults as a disk has them --------------------------------------------------
@@ -411,23 +323,16 @@ def test_a_path_that_cannot_be_opened_is_unreachable(tmp_path: Path, context: Co
     assert caught.value.fault is SourceFault.UNREACHABLE
 
 
-# --- for all --------------------------------------------------------------------------------------
+# --- without a server of HTTP ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", BUILT_IN)
+@pytest.mark.parametrize("kind", WITHOUT_HTTP)
 def test_cursors_are_json_and_a_poll_from_the_last_one_repeats_nothing(
-    kind: str,
-    server: FaultServer,
-    mailbox: imapserver.StandIn,
-    context: Context,
-    tmp_path: Path,
+    kind: str, mailbox: imapserver.StandIn, context: Context, tmp_path: Path
 ) -> None:
-    server.answer = lambda request: (
-        Reply(body=NOTHING[kind]) if "since_id" in request.query else Reply(body=ONE_POST[kind])
-    )
     path = tmp_path / "mentions.jsonl"
     path.write_bytes(ONE_POST["file"])
-    options = WITHOUT_HTTP[kind](path) if kind in WITHOUT_HTTP else OVER_HTTP[kind](server.url)
+    options = WITHOUT_HTTP[kind](path)
     pushes = Pushes()
     if kind == "webhook":
         pushes.push(ONE_POST[kind])
