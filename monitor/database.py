@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import urllib.parse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,15 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlmodel import Session
 
+from monitor import copying
+
 HEAD = "0011"
 """The newest migration: what this program reads and writes. A test compares it with the scripts."""
 
 BUSY_TIMEOUT_SECONDS = 5.0
+
+COPIES_KEPT = 2
+"""Copies of former schemas that stay beside the database."""
 
 
 class StoreError(Exception):
@@ -34,18 +38,25 @@ class StoreBusyError(StoreError):
 
 
 def open_engine(
-    path: Path, *, migrate: bool = True, busy_seconds: float = BUSY_TIMEOUT_SECONDS
+    path: Path,
+    *,
+    migrate: bool = True,
+    busy_seconds: float = BUSY_TIMEOUT_SECONDS,
+    keep_copy: bool = True,
 ) -> Engine:
     """Open (and with ``migrate``: create or upgrade) the database at ``path``.
+
+    Before it is upgraded it is copied to ``NAME.before-SCHEMA`` beside it; the last two are kept.
 
     Args:
         path: of the file; made if it does not exist and ``migrate`` is set.
         migrate: whether to create or upgrade it; without, another schema than ours is refused.
         busy_seconds: how long a transaction waits for a lock of another program.
+        keep_copy: whether it is copied before an upgrade.
 
     Raises:
-        StoreError: not a database, not readable or writable, or written by a newer program;
-            the file is left untouched.
+        StoreError: not a database, not readable or writable, written by a newer program, or to
+            be upgraded without room for a copy; the file is left untouched.
         StoreBusyError: locked or disk full.
     """
     try:
@@ -58,12 +69,9 @@ def open_engine(
             f"{path}: cannot be reached ({error.strerror}); check store.path"
         ) from None
     with explained(path):
-        found = _revision(path, busy_seconds)
+        found = schema_of(path, busy_seconds)
     if found is not None and found > HEAD:
-        raise StoreError(
-            f"{path}: written by a newer Merkwacht (schema {found}, this program knows {HEAD}); "
-            "install that version again or restore a backup from before the upgrade"
-        )
+        raise StoreError(newer(path, found))
     if found != HEAD and not migrate:
         state = "empty or missing" if found is None else f"at schema {found}"
         raise StoreError(f"{path}: {state}; start the daemon once to create or upgrade it")
@@ -71,6 +79,8 @@ def open_engine(
         # Before SQLite makes it (and its -wal and -shm after its example): only ours to read.
         with explained(path):
             _create_private(path)
+    if found not in (None, HEAD) and keep_copy:
+        _keep_copy(path, busy_seconds)
     engine = sqlalchemy.create_engine(
         # Not as text: a path may hold any character.
         sqlalchemy.URL.create("sqlite", database=str(path)),
@@ -117,6 +127,10 @@ def explained(path: Path) -> Iterator[None]:
         original = error.orig if isinstance(error, sqlalchemy.exc.DatabaseError) else error
         code = getattr(original, "sqlite_errorcode", None)
         primary = None if code is None else code & 0xFF
+        if isinstance(original, copying.DamagedError):
+            raise StoreError(
+                f"{path}: damaged ({original}); it was left as it is: restore a backup"
+            ) from error
         if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise StoreBusyError(
                 f"{path}: locked by another program for too long; "
@@ -140,13 +154,16 @@ def explained(path: Path) -> Iterator[None]:
         raise
 
 
-def _revision(path: Path, busy_seconds: float) -> str | None:
-    """The schema revision of an existing file, read without changing it; None for a new one."""
+def schema_of(path: Path, busy_seconds: float = BUSY_TIMEOUT_SECONDS) -> str | None:
+    """The schema of an existing file, as "0011", read without changing it; None for a new one.
+
+    Raises:
+        StoreError: a database of another program.
+        sqlite3.Error: not a database, or it cannot be read: see :func:`explained`.
+    """
     if not path.exists() or path.stat().st_size == 0:
         return None
-    address = f"file:{urllib.parse.quote(str(path))}?mode=ro"
-    connection = sqlite3.connect(address, uri=True, timeout=busy_seconds)
-    try:
+    with closing(copying.connect(path, busy_seconds)) as connection:
         tables = {
             name
             for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")
@@ -163,8 +180,72 @@ def _revision(path: Path, busy_seconds: float) -> str | None:
                 "change store.path"
             )
         return str(row[0])
+
+
+def newer(path: Path, found: str) -> str:
+    """What to say of a database with a schema that we do not know, with the way back."""
+    kept = way_back(path)
+    how = (
+        f"go back to what was kept before the upgrade: merkwacht restore {kept}"
+        if kept is not None
+        else "restore a backup from before the upgrade"
+    )
+    return (
+        f"{path}: written by a newer Merkwacht (schema {found}, this program knows {HEAD}); "
+        f"install that version again, or {how}"
+    )
+
+
+def way_back(path: Path) -> Path | None:
+    """The newest copy from before an upgrade that this program can read."""
+    for copy in former(path):
+        try:
+            with explained(copy):
+                schema = schema_of(copy)
+        except StoreError:
+            continue
+        if schema is not None and schema <= HEAD:
+            return copy
+    return None
+
+
+def former(path: Path) -> list[Path]:
+    """The copies from before upgrades beside a database, those of the newest upgrade first."""
+    name = re.compile(rf"{re.escape(path.name)}\.before-[0-9]{{4}}")
+    try:
+        found = [each for each in path.parent.iterdir() if name.fullmatch(each.name)]
+    except OSError:
+        return []
+    return sorted(found, key=lambda each: each.name, reverse=True)
+
+
+def _keep_copy(path: Path, busy_seconds: float) -> None:
+    """Copy a database beside itself before it is upgraded to ``HEAD``."""
+    copy = copying.beside(path, f".before-{HEAD}")
+    # Once for the copy, and once for tables that are rebuilt.
+    needed, free = 2 * copying.size_of(path), copying.free_beside(path)
+    if free < needed:
+        raise StoreError(
+            f"{path}: to be upgraded, which needs {copying.in_words(needed)} beside it, half of it "
+            f"for a copy of what is there now; {copying.in_words(free)} are free: make room. "
+            "Nothing was changed"
+        )
+    aside = copying.beside(copy, ".new")
+    try:
+        with explained(path):
+            copying.copy(path, aside, busy_seconds=busy_seconds)
+        with explained(aside):
+            if schema_of(aside) != HEAD:  # else another program upgraded it a moment ago
+                aside.replace(copy)
+    except OSError as error:
+        raise StoreError(
+            f"{copy}: cannot be written ({error.strerror}), and without a copy nothing is upgraded; "
+            "check owner, mode and room of the folder"
+        ) from None
     finally:
-        connection.close()
+        aside.unlink(missing_ok=True)
+    for old in former(path)[COPIES_KEPT:]:
+        old.unlink(missing_ok=True)
 
 
 def _create_private(path: Path) -> None:
