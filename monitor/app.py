@@ -121,7 +121,7 @@ class App:
         self.now = now
         self.config = load(file)
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
-        self._lock = _lock(self.config.store.path)
+        self._lock = hold(self.config.store.path)
         try:
             self.store = Store(self.config.store.path)
             self.pseudonyms = open_pseudonyms(self.store)
@@ -645,8 +645,12 @@ def is_running(database: Path) -> bool:
     return False
 
 
-def _lock(database: Path) -> TextIO:
-    """Hold the installation for this process; released by the system whatever happens to us."""
+def hold(database: Path) -> TextIO:
+    """Hold the installation for this process until the file is closed, whatever happens to us.
+
+    Raises:
+        StoreError: another process holds it.
+    """
     path = database.with_name(database.name + ".lock")
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
