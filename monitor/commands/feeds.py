@@ -7,13 +7,14 @@ import re
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connectors.opml import FeedList, ListedFeed, OpmlError, read_opml
-from connectors.webaddress import canonical
 from monitor.commands.frame import EXIT_FAILURES, ConfigOption, explained, fail, say
+
+if TYPE_CHECKING:
+    from connectors.opml import FeedList, ListedFeed
 
 _LARGEST_LIST = 20 * 2**20
 _LONGEST_NAME = 60
@@ -44,6 +45,9 @@ def import_feeds(
     Feeds that the configuration has already, or that the list holds twice, are left out. Nothing is
     changed and nothing is fetched; look the tables through, then run: merkwacht check --online
     """
+    from connectors.opml import OpmlError, read_opml  # noqa: PLC0415 - it imports every connector
+    from connectors.webaddress import canonical  # noqa: PLC0415
+
     with explained():
         data = _read(file)
         try:
@@ -102,7 +106,8 @@ def _read(file: Path) -> bytes:
 
 def _configured(config: Path | None) -> tuple[list[str], set[str]]:
     """Names and feeds of the sources there are; none where there is no configuration yet."""
-    from monitor.config import find, load  # noqa: PLC0415 - it imports every plug-in
+    from connectors.webaddress import canonical  # noqa: PLC0415 - it imports every plug-in
+    from monitor.config import find, load  # noqa: PLC0415
 
     found = find(config) if config is not None else _somewhere()
     if found is None:
