@@ -445,6 +445,7 @@ def build_thinking(
         announcer=announcer,
     )
 
+            metrics=metrics,
 
 def build_opinion(config: Config) -> EndpointOpinion | None:
     """Whom to ask about doubtful leaks, where somebody is configured."""

@@ -264,6 +264,7 @@ class Daemon:
             return
         self._fresh[name] = self._monotonic()
         self._metrics.step_seconds.labels(name).observe(self._monotonic() - began)
+        self._metrics.step_ended.labels(name).set_to_current_time()
         if more:
             self._inbox.post_once(name, partial(self._turn, name))
 

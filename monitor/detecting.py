@@ -24,7 +24,19 @@ from classifiers.base import SentimentLabel
 from monitor.announcing import Announcement, Announcer
 from monitor.coverage import WEIGHTS_VERSION, Listening, Weights
 from monitor.explaining import Case
-from monitor.series import RINGING, SERIES, STORIES, VOLUME, Series, Track, View
+from monitor.metrics import Metrics
+from monitor.series import (
+    AUTHORS,
+    NEGATIVE,
+    NOTHING,
+    RINGING,
+    SERIES,
+    STORIES,
+    VOLUME,
+    Series,
+    Track,
+    View,
+)
 from monitor.store import Store, Unit
 from monitor.store.crowd import BUCKET, Bucket, bucket_of
 from monitor.store.mentions import Detector, Voice
@@ -42,6 +54,9 @@ CATCH_UP = timedelta(days=90)
 """After a longer absence the detector starts anew instead of walking through it."""
 BRANDS_AT_ONCE = 16
 """So many brands share a transaction: a commit waits for the disk."""
+
+SHOWN = (VOLUME, NEGATIVE, AUTHORS)
+"""What the figures show of a brand's crowd."""
 
 TOPIC = "topic"
 WEIGHTS = "sources"
@@ -90,6 +105,8 @@ class _Seen:
     settled: datetime
     start: datetime
     buckets: Mapping[datetime, Bucket]
+    usual: Mapping[tuple[datetime, Series], tuple[float, float]]
+    """Of what is shown: what is usual in a bucket, and the most that is ordinary."""
 
 
 class DetectStep:
@@ -103,12 +120,14 @@ class DetectStep:
         announcer: Announcer,
         timezone: str,
         now: Callable[[], datetime],
+        metrics: Metrics | None = None,
     ) -> None:
         self._store = store
         self._brands = brands
         self._announcer = announcer
         self._timezone = timezone
         self._now = now
+        self._metrics = metrics
         self._seen: dict[str, _Seen] = {}
 
     def run(self) -> tuple[int, list[Announcement]]:
@@ -123,6 +142,7 @@ class DetectStep:
                 for watched in self._brands[first : first + BRANDS_AT_ONCE]:
                     announcements += self._look(unit, watched, tick, seen)
             self._seen |= seen  # only once it is kept
+        self._show(tick.end - 2 * BUCKET)
         return len(self._brands), announcements
 
     def _look(
@@ -155,8 +175,26 @@ class DetectStep:
         announcements = self._announcer.announce(unit, signals, tick.now)
         if settled >= goal:
             recent = {at: each for at, each in view.buckets.items() if at >= settled}
-            seen[watched.brand] = _Seen(goal, settled, recent)
+            usual = {
+                (at, series): tracks[series].detector.usual_at(at)
+                for at in _newest(tick.end)
+                for series in SHOWN
+            }
+            seen[watched.brand] = _Seen(goal, settled, recent, usual)
         return announcements
+
+    def _show(self, full: datetime) -> None:
+        """Set the figures of the newest full bucket, of the brands that have caught up."""
+        if self._metrics is None:
+            return
+        for brand, seen in self._seen.items():
+            for series in SHOWN:
+                labels = (brand, series.counted)
+                value = series.value(seen.buckets.get(full, NOTHING))
+                self._metrics.crowd_seen.labels(*labels).set(value)
+                if usual := seen.usual.get((full, series)):
+                    self._metrics.crowd_usual.labels(*labels).set(usual[0])
+                    self._metrics.crowd_upper.labels(*labels).set(usual[1])
 
     # -- counts --------------------------------------------------------------------------------
 
@@ -302,6 +340,11 @@ def _settled_until(queued: datetime | None, now: datetime) -> datetime:
         limit = max(min(limit, queued), now - SETTLE_AT_MOST)
     step = int(SETTLE_STEP.total_seconds())
     return datetime.fromtimestamp(int(limit.timestamp()) // step * step, tz=limit.tzinfo)
+
+
+def _newest(end: datetime) -> list[datetime]:
+    """The newest full bucket and those that become it until a brand is looked at again."""
+    return [end + step * BUCKET for step in range(-2, SETTLE_STEP // BUCKET)]
 
 
 def _restore_weights(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
 from alerts.base import DeliveryFault, Reason, SignalKind
 from alerts.clocks import ClockState, Milestone
@@ -180,14 +180,33 @@ class Metrics:
         )
         self.incidents_burning = Gauge(
             "merkwacht_incidents_burning",
-            "Incidents open or acknowledged.",
-            ["kind"],
+            "Incidents open or acknowledged; of sources and channels: without a brand.",
+            ["brand", "kind"],
             registry=registry,
         )
         self.decisions = Counter(
             "merkwacht_routing_decisions",
             "Decisions to tell or not to tell a receiver, by reason.",
             ["sent", "reason"],
+            registry=registry,
+        )
+        # the crowd: what the search for spikes sees, in the newest full five minutes
+        self.crowd_seen = Gauge(
+            "merkwacht_crowd_seen",
+            "Mentions, negative mentions or authors in the newest full five minutes.",
+            ["brand", "counted"],
+            registry=registry,
+        )
+        self.crowd_usual = Gauge(
+            "merkwacht_crowd_usual",
+            "How many are usual in five minutes of this hour and weekday.",
+            ["brand", "counted"],
+            registry=registry,
+        )
+        self.crowd_upper = Gauge(
+            "merkwacht_crowd_upper",
+            "The most that is ordinary: one in a thousand is above.",
+            ["brand", "counted"],
             registry=registry,
         )
         self.milestone_seconds = Histogram(
@@ -303,6 +322,12 @@ class Metrics:
         clocks: Iterable[str] = (),
     ) -> None:
         """Set every label combination to zero, so that rates work from the first event on."""
+        self.step_ended = Gauge(
+            "merkwacht_step_last_end_timestamp_seconds",
+            "When a step last came to a good end; 0: never since the start.",
+            ["step"],
+            registry=registry,
+        )
         for source in sources:
             self._expect_source(source)
         for brand in brands:
@@ -310,6 +335,12 @@ class Metrics:
         self._expect_alerting()
         for channel in channels:
             for outcome in (OK, *(fault.value for fault in DeliveryFault)):
+        self.disk_free = Gauge(
+            "merkwacht_disk_free_bytes",
+            "What is left where the database lies.",
+            registry=registry,
+        )
+        ProcessCollector(registry=registry)  # memory, processor, file descriptors, start
                 self.deliveries.labels(channel, outcome)
                 self.daily_lines.labels(channel, outcome)
         for outcome in (OK, "withheld", *(fault.value for fault in DeliveryFault)):
@@ -326,7 +357,7 @@ class Metrics:
     def _expect_alerting(self) -> None:
         for kind in SignalKind:
             self.incidents_opened.labels(kind.value)
-            self.incidents_burning.labels(kind.value)
+            self.incidents_burning.labels("", kind.value)
         for reason in Reason:
             for sent in ("yes", "no"):
                 self.decisions.labels(sent, reason.value)
@@ -339,6 +370,7 @@ class Metrics:
         for milestone in Milestone:
             self.milestone_seconds.labels(clock, milestone.value)
 
+            self.step_ended.labels(step)
     def _expect_source(self, source: str) -> None:
         for outcome in (OK, *(fault.value for fault in SourceFault)):
             self.polls.labels(source, outcome)
@@ -364,3 +396,4 @@ class Metrics:
         self.review_waiting.labels(brand)
         for kind in SignalKind:
             self.signals.labels(brand, kind.value)
+            self.incidents_burning.labels(brand, kind.value)

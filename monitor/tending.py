@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -52,6 +53,8 @@ class TendStep:
         self._clocks: set[tuple[str, ClockState]] = set()
         """Clocks that were seen, with how they stood: their figures go back to 0."""
         self._log = logger("tend")
+        self._burnt: set[tuple[str, SignalKind]] = set()
+        """Brands that had an incident of a kind: their figure goes back to 0."""
 
     def run(self) -> tuple[int, list[Announcement]]:
         """Look after everything once. Returns how many mentions were deleted, what was announced."""
@@ -129,7 +132,7 @@ class TendStep:
         with self._store.read() as unit:
             waiting, oldest = unit.outbox.waiting()
             dead = unit.outbox.count_dead()
-            burning = unit.incidents.open_by_kind()
+            burning = unit.incidents.count_burning()
             queue = unit.mentions.queue_length()
             unjudged = unit.feedback.count_waiting()
             clocks = unit.following.unfinished()
@@ -143,8 +146,9 @@ class TendStep:
         self._waited |= unjudged.keys()
         for brand in self._waited:
             self._metrics.review_waiting.labels(brand).set(unjudged.get(brand, 0))
-        for kind, count in burning.items():
-            self._metrics.incidents_burning.labels(kind.value).set(count)
+        self._burnt |= burning.keys()
+        for brand, kind in self._burnt:
+            self._metrics.incidents_burning.labels(brand, kind.value).set(burning[brand, kind])
         self._metrics.news_waiting.set(news)
         self._clocks |= clocks.keys()
         for name, state in self._clocks:
@@ -162,3 +166,4 @@ def _dark_since(state: SourceState) -> datetime | None:
     if state.failures == 0:
         return None
     return state.last_success_at or state.first_seen_at
+        self._metrics.disk_free.set(shutil.disk_usage(self._store.path.parent).free)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -561,12 +562,11 @@ class Incidents:
         pairs = [pair(mention, assessment) for mention, assessment in self._session.exec(query)]
         return pairs, total
 
-    def open_by_kind(self) -> dict[SignalKind, int]:
-        """How many incidents burn, by kind; drills do not."""
-        found = dict.fromkeys(SignalKind, 0)
-        for incident in self.burning():
-            found[incident.kind] += not incident.drill
-        return found
+    def count_burning(self) -> Counter[tuple[str, SignalKind]]:
+        """How many incidents burn, by brand and kind; drills do not."""
+        return Counter(
+            (incident.brand, incident.kind) for incident in self.burning() if not incident.drill
+        )
 
 
 def to_incident(row: IncidentRow) -> Incident:

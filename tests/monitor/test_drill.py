@@ -128,7 +128,7 @@ def test_a_drill_is_counted_nowhere(room: Room) -> None:
     assert len(room.mail.mails) == 2, "the chain has gone on, which the daemon itself decides"
     kind = SignalKind.NEGATIVITY_SPIKE.value
     assert room.value("merkwacht_incidents_opened_total", kind=kind) == 0
-    assert room.value("merkwacht_incidents_burning", kind=kind) == 0
+    assert room.value("merkwacht_incidents_burning", brand="Zonnehoek", kind=kind) == 0
     assert room.value("merkwacht_signals_total", brand="Zonnehoek", kind=kind) == 0
     decisions = [
         sample.value
