@@ -34,17 +34,19 @@ from classifiers.language import LanguageIdentifier
 from classifiers.register.detector import RegisterDetector
 from classifiers.second_opinion import EndpointOpinion
 from connectors import CONNECTORS
-from connectors.base import Connector, Context, Intake
+from connectors.base import Budget, Connector, Context, Intake
 from connectors.http import guarded_client
 from connectors.intake import Door, TakesPushes
 from connectors.query import Query
 from monitor.announcing import Announcer, rulebook_of
 from monitor.assessing import AssessStep
+from monitor.budget import Purse, Tariff, tariff_of
 from monitor.config import (
     BrandOptions,
     ClassifierOptions,
     Config,
     ConfigError,
+    PricedBase,
     Problem,
     SourceBase,
     load,
@@ -196,7 +198,15 @@ class App:
         pacers = build_pacers(config)
         desk = IntakeDesk(store=self.store, inbox=self._inbox, metrics=self.metrics, now=self.now)
         sources = [
-            _source(options, config, brands, http, now=self.now, intake=desk.of(options.name))
+            _source(
+                options,
+                config,
+                brands,
+                http,
+                now=self.now,
+                intake=desk.of(options.name),
+                purse=self._purse,
+            )
             for options in config.sources
             if options.enabled
         ]
@@ -280,6 +290,9 @@ class App:
             routes=self._routes(desk, counter),
             listeners=build_listeners(channels, counter, self.metrics),
         )
+
+    def _purse(self, source: str, tariff: Tariff) -> Budget:
+        return Purse(source, tariff, store=self.store, inbox=self._inbox, now=self.now)
 
     def _vouch(
         self,
@@ -432,6 +445,7 @@ def build_thinking(
             announcer=announcer,
             timezone=config.timezone,
             now=now,
+            metrics=metrics,
         ),
         tend=TendStep(
             store=store,
@@ -445,7 +459,6 @@ def build_thinking(
         announcer=announcer,
     )
 
-            metrics=metrics,
 
 def build_opinion(config: Config) -> EndpointOpinion | None:
     """Whom to ask about doubtful leaks, where somebody is configured."""
@@ -462,6 +475,12 @@ def build_brand(options: BrandOptions) -> Brand:
         platform, _, handle = account.partition(":")
         official.add((platform.strip().casefold(), handle.strip().lstrip("@").casefold()))
     return Brand(options.name, Query.parse(options.query), frozenset(official))
+
+
+def build_tariff(options: SourceBase) -> Tariff | None:
+    """What a source costs and may cost; None where it costs no money."""
+    budget = options.budget if isinstance(options, PricedBase) else None
+    return tariff_of(CONNECTORS[options.kind], options, budget)
 
 
 def build_http(config: Config) -> httpx.Client:
@@ -680,10 +699,21 @@ def _source(
     *,
     now: Callable[[], datetime],
     intake: Intake,
+    purse: Callable[[str, Tariff], Budget],
 ) -> Source:
     chosen = [brands[item.name] for item in config.brands_of(options)]
-    queries = tuple(brand.query for brand in chosen)
-    context = Context(name=options.name, now=now, http=http, queries=queries, intake=intake)
+    canary = None if options.canary is None else Query.parse(options.canary)
+    queries = (*(brand.query for brand in chosen), *([] if canary is None else [canary]))
+    tariff = build_tariff(options)
+    budget = None if tariff is None or not tariff.limits else purse(options.name, tariff)
+    context = Context(
+        name=options.name,
+        now=now,
+        http=http,
+        queries=queries,
+        intake=intake,
+        budget=budget,
+    )
     return Source(
         name=options.name,
         kind=options.kind,
@@ -692,6 +722,9 @@ def _source(
         interval=timedelta(seconds=options.interval_seconds),
         silent_after=timedelta(seconds=options.silent_after_seconds),
         fingerprint=_fingerprint(options, queries),
+        canary=canary,
+        canary_within=timedelta(hours=options.canary_hours),
+        tariff=tariff,
     )
 
 
@@ -705,7 +738,15 @@ def _doors(sources: Sequence[Source]) -> dict[str, Door]:
     return {name: door for name, door in doors.items() if door is not None}
 
 
-_NO_IDENTITY = {"name", "interval_seconds", "enabled", "silent_after_seconds"}
+_NO_IDENTITY = {
+    "name",
+    "interval_seconds",
+    "enabled",
+    "silent_after_seconds",
+    "canary",
+    "canary_hours",
+    "budget",
+}
 
 
 def _fingerprint(options: SourceBase, queries: tuple[Query, ...]) -> str:

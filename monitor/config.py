@@ -40,10 +40,12 @@ from alerts.worktime import OfficeOptions
 from classifiers.second_opinion import SecondOpinionOptions
 from connectors import CONNECTORS, FOUND
 from connectors.addresses import AddressPolicy
+from connectors.base import Priced
 from connectors.options import SECRET_PLACES, Options, SecretPlaces
 from connectors.query import Query, QuerySyntaxError
 from connectors.queryx import XQueryError
 from connectors.x import XOptions
+from monitor.budget import BudgetOptions, budget_problems
 from monitor.heartbeat import HeartbeatOptions
 from monitor.references import references, tables
 
@@ -235,6 +237,13 @@ class SourceBase(Options):
     """Hours of listening in which the canary may find nothing."""
 
 
+class PricedBase(SourceBase):
+    """What every source that costs money has besides."""
+
+    budget: BudgetOptions | None = None
+    """What it may cost in a day and a month. Default: no limit."""
+
+
 class ChannelBase(Options):
     """What every channel has besides the options of its kind."""
 
@@ -258,13 +267,18 @@ def _union(table: Mapping[str, Any], base: type[_Base], suffix: str) -> Any:
     members = [
         make(
             f"{kind.capitalize()}{suffix}",
-            __base__=(base, plugin.Options),
+            __base__=(_base_of(plugin, base), plugin.Options),
             __doc__=plugin.Options.__doc__,
             kind=(Literal[kind], ...),
         )
         for kind, plugin in table.items()
     ]
     return Annotated[Union[tuple(members)], Field(discriminator="kind")]  # noqa: UP007 - built at run time
+
+
+def _base_of(plugin: Any, base: type[BaseModel]) -> type[BaseModel]:
+    """What all plug-ins share, and what those that cost money do."""
+    return PricedBase if base is SourceBase and isinstance(plugin, Priced) else base
 
 
 if TYPE_CHECKING:
@@ -404,6 +418,7 @@ def parse(text: str, file: Path, *, secrets: bool = True) -> Config:
             *_address_problems(config),
             *_search_problems(config),
             *_push_problems(config),
+            *_budget_problems(config),
             *_threshold_problems(config.classifiers),
         ]
     if problems or config is None:
@@ -509,7 +524,8 @@ def _path(location: Sequence[str | int]) -> tuple[str, list[str]]:
             ):
                 kind = str(rest.pop(0))
                 plugins: Mapping[str, Any] = CONNECTORS if table == "sources" else CHANNELS
-                base: type[BaseModel] = SourceBase if table == "sources" else ChannelBase
+                shared: type[BaseModel] = SourceBase if table == "sources" else ChannelBase
+                base = _base_of(plugins[kind], shared)
                 known = [*_keys(base), *_keys(plugins[kind].Options), "kind"]
             continue
         parts += f".{step}" if parts else str(step)
@@ -540,6 +556,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "log": LogOptions,
     "heartbeat": HeartbeatOptions,
     "brands": BrandOptions,
+    "sources.budget": BudgetOptions,
     "receivers": ReceiverOptions,
     "receivers.channels": Via,
     "receivers.quiet": QuietOptions,
@@ -636,6 +653,16 @@ def _push_problems(config: Config) -> list[Problem]:
         Problem(f"sources[{number}]", what)
         for number, source in enumerate(config.sources)
         if source.kind == "webhook" and source.enabled
+    ]
+
+
+def _budget_problems(config: Config) -> list[Problem]:
+    """Budgets that buy nothing, or that nobody can reckon with."""
+    return [
+        Problem(f"sources[{number}].budget.{key}", what)
+        for number, source in enumerate(config.sources)
+        if isinstance(source, PricedBase) and source.budget is not None
+        for key, what in budget_problems(CONNECTORS[source.kind], source, source.budget)
     ]
 
 

@@ -26,6 +26,24 @@ OK = "ok"
 ERROR = "error"
 
 
+class CostMetrics:
+    """What sources cost."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.spent = Counter(
+            "merkwacht_source_spent",
+            "What a source billed or took off a quota, by unit: post, user, request, search, unit.",
+            ["source", "unit"],
+            registry=registry,
+        )
+        self.left = Gauge(
+            "merkwacht_source_budget_left_ratio",
+            "Part of a source's money that is left of the day or month; 0: spent.",
+            ["source", "period"],
+            registry=registry,
+        )
+
+
 class Metrics:
     """All metrics, named ``merkwacht_*``."""
 
@@ -108,6 +126,7 @@ class Metrics:
             ["source", "reason"],
             registry=registry,
         )
+        self.costs = CostMetrics(registry)
         # meaning
         self.assessed = Counter(
             "merkwacht_mentions_assessed",
@@ -171,25 +190,6 @@ class Metrics:
             buckets=_LATENCY,
             registry=registry,
         )
-        # alerting
-        self.signals = Counter(
-            "merkwacht_signals", "Signals found.", ["brand", "kind"], registry=registry
-        )
-        self.incidents_opened = Counter(
-            "merkwacht_incidents_opened", "Incidents opened.", ["kind"], registry=registry
-        )
-        self.incidents_burning = Gauge(
-            "merkwacht_incidents_burning",
-            "Incidents open or acknowledged; of sources and channels: without a brand.",
-            ["brand", "kind"],
-            registry=registry,
-        )
-        self.decisions = Counter(
-            "merkwacht_routing_decisions",
-            "Decisions to tell or not to tell a receiver, by reason.",
-            ["sent", "reason"],
-            registry=registry,
-        )
         # the crowd: what the search for spikes sees, in the newest full five minutes
         self.crowd_seen = Gauge(
             "merkwacht_crowd_seen",
@@ -207,6 +207,25 @@ class Metrics:
             "merkwacht_crowd_upper",
             "The most that is ordinary: one in a thousand is above.",
             ["brand", "counted"],
+            registry=registry,
+        )
+        # alerting
+        self.signals = Counter(
+            "merkwacht_signals", "Signals found.", ["brand", "kind"], registry=registry
+        )
+        self.incidents_opened = Counter(
+            "merkwacht_incidents_opened", "Incidents opened.", ["kind"], registry=registry
+        )
+        self.incidents_burning = Gauge(
+            "merkwacht_incidents_burning",
+            "Incidents open or acknowledged; of sources and channels: without a brand.",
+            ["brand", "kind"],
+            registry=registry,
+        )
+        self.decisions = Counter(
+            "merkwacht_routing_decisions",
+            "Decisions to tell or not to tell a receiver, by reason.",
+            ["sent", "reason"],
             registry=registry,
         )
         self.milestone_seconds = Histogram(
@@ -303,6 +322,12 @@ class Metrics:
             ["step"],
             registry=registry,
         )
+        self.step_ended = Gauge(
+            "merkwacht_step_last_end_timestamp_seconds",
+            "When a step last came to a good end; 0: never since the start.",
+            ["step"],
+            registry=registry,
+        )
         self.reloads = Counter(
             "merkwacht_reloads", "Configuration reloads by outcome.", ["outcome"], registry=registry
         )
@@ -310,6 +335,12 @@ class Metrics:
         self.database_bytes = Gauge(
             "merkwacht_database_size_bytes", "Size of the database file.", registry=registry
         )
+        self.disk_free = Gauge(
+            "merkwacht_disk_free_bytes",
+            "What is left where the database lies.",
+            registry=registry,
+        )
+        ProcessCollector(registry=registry)  # memory, processor, file descriptors, start
         self.build = Info("merkwacht_build", "Versions of program and model.", registry=registry)
 
     def expect(
@@ -322,12 +353,8 @@ class Metrics:
         clocks: Iterable[str] = (),
     ) -> None:
         """Set every label combination to zero, so that rates work from the first event on."""
-        self.step_ended = Gauge(
-            "merkwacht_step_last_end_timestamp_seconds",
-            "When a step last came to a good end; 0: never since the start.",
-            ["step"],
-            registry=registry,
-        )
+        # A budget that was taken out of the configuration is not one that nobody spends.
+        self.costs.left.clear()
         for source in sources:
             self._expect_source(source)
         for brand in brands:
@@ -335,12 +362,6 @@ class Metrics:
         self._expect_alerting()
         for channel in channels:
             for outcome in (OK, *(fault.value for fault in DeliveryFault)):
-        self.disk_free = Gauge(
-            "merkwacht_disk_free_bytes",
-            "What is left where the database lies.",
-            registry=registry,
-        )
-        ProcessCollector(registry=registry)  # memory, processor, file descriptors, start
                 self.deliveries.labels(channel, outcome)
                 self.daily_lines.labels(channel, outcome)
         for outcome in (OK, "withheld", *(fault.value for fault in DeliveryFault)):
@@ -349,6 +370,7 @@ class Metrics:
             self._expect_clock(clock)
         for step in steps:
             self.step_failures.labels(step)
+            self.step_ended.labels(step)
         for why in (*Unanswered, ERROR):
             self.opinion_failures.labels(why)
         for outcome in (OK, "refused"):
@@ -370,7 +392,6 @@ class Metrics:
         for milestone in Milestone:
             self.milestone_seconds.labels(clock, milestone.value)
 
-            self.step_ended.labels(step)
     def _expect_source(self, source: str) -> None:
         for outcome in (OK, *(fault.value for fault in SourceFault)):
             self.polls.labels(source, outcome)

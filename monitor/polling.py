@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from classifiers.masking import mask
@@ -23,6 +23,7 @@ from connectors.base import (
     darkness_of,
 )
 from connectors.query import Query
+from monitor.budget import Tariff
 from monitor.database import StoreError
 from monitor.inbox import Inbox, StoppedError
 from monitor.log import logger
@@ -54,6 +55,8 @@ class Source:
     """Finds something among what the source brings, as long as it brings what it has."""
     canary_within: timedelta = timedelta(days=1)
     """How long it may find nothing."""
+    tariff: Tariff | None = None
+    """What it costs and may cost; None: no money."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +201,13 @@ class PollStep:
             rejected = unit.sources.reject(source.name, _harmless(page.rejects), now)
             for each in source.brands:
                 unit.crowd.count_unread(each.name, source.name, _by_bucket(page, each))
+            prices = source.tariff.prices if source.tariff else {}
+            unit.spending.add(source.name, now.astimezone(UTC).date(), page.spent, prices)
             unit.sources.advance(source.name, page.cursor)
         self._metrics.posts_fetched.labels(source.name).inc(len(page.posts))
         self._metrics.rejects.labels(source.name).inc(rejected)
+        for billed, number in page.spent.items():
+            self._metrics.costs.spent.labels(source.name, billed).inc(number)
         for brand, count in counts.items():
             self._metrics.posts_matched.labels(brand).inc(count)
         for brand, count in added.new.items():
@@ -327,8 +334,13 @@ def _by_bucket(page: Page, brand: Brand) -> Counter[datetime]:
 
 
 def _sings(canary: Query | None, page: Page) -> bool:
-    """Whether the canary finds something among what came; also where there is none."""
-    return canary is None or any(canary.match(post.text) for post in page.posts)
+    """Whether the canary finds something among what came; also where there is none.
+
+    What is only counted cannot be looked at: nothing can be missing from it.
+    """
+    if canary is None or (page.counts and not page.posts):
+        return True
+    return any(canary.match(post.text) for post in page.posts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from alerts.base import Event, Incident, IncidentState, Severity, Signal, SignalKind
 from alerts.clocks import ClockState
 from monitor.announcing import Announcement, Announcer
+from monitor.budget import Level, Standing, signals, standings
 from monitor.log import logger
 from monitor.metrics import Metrics
 from monitor.polling import Source
@@ -26,7 +27,7 @@ HELD = tuple(state.value for state in (IncidentState.OPEN, IncidentState.ACKNOWL
 
 
 class TendStep:
-    """Notices sources that fell silent or speak again, deletes what is too old."""
+    """Notices sources that fell silent, speak again or cost too much, deletes what is too old."""
 
     def __init__(
         self,
@@ -45,23 +46,26 @@ class TendStep:
         self._metrics = metrics
         self._now = now
         self._watch = SilenceWatch()
+        self._standings: dict[str, list[Standing]] = {}
+        """How the budgets of sources stand, as last looked at."""
         self._fallen: dict[str, Silence] = {}
         """Sources that answer and bring nothing, as last looked at."""
         self._looked_at: datetime | None = None
         self._waited: set[str] = set()
         """Brands that had something to review: their figure goes back to 0."""
+        self._burnt: set[tuple[str, SignalKind]] = set()
+        """Brands that had an incident of a kind: their figure goes back to 0."""
         self._clocks: set[tuple[str, ClockState]] = set()
         """Clocks that were seen, with how they stood: their figures go back to 0."""
         self._log = logger("tend")
-        self._burnt: set[tuple[str, SignalKind]] = set()
-        """Brands that had an incident of a kind: their figure goes back to 0."""
 
     def run(self) -> tuple[int, list[Announcement]]:
         """Look after everything once. Returns how many mentions were deleted, what was announced."""
         now = self._now()
         with self._store.write() as unit:
             self._look_for_silence(unit, now)
-            announcements = self._announcer.announce(unit, self._silent(unit, now), now)
+            found = [*self._silent(unit, now), *self._spent(unit, now)]
+            announcements = self._announcer.announce(unit, found, now)
             # Sources belong to no brand. What else ends by itself, the step `follow` ends.
             for incident in unit.incidents.burning(""):
                 if why := self._over(unit, incident):
@@ -116,8 +120,22 @@ class TendStep:
             if (silence := self._watch.look(unit, source, now)) is not None
         }
 
+    def _spent(self, unit: Unit, now: datetime) -> list[Signal]:
+        """A signal for each budget that is nearly or wholly spent."""
+        found = []
+        for source in self._sources.values():
+            if source.tariff is not None and source.tariff.limits:
+                known = standings(unit, source.name, source.tariff, now)
+                self._standings[source.name] = known
+                found += signals(source.name, source.tariff, known, now)
+        return found
+
     def _over(self, unit: Unit, incident: Incident) -> str:
-        """Why the incident of a silent source is over; empty while it is not."""
+        """Why the incident of a silent source or a spent budget is over; empty while it is not."""
+        if incident.kind is SignalKind.BUDGET:
+            known = self._standings.get(incident.subject, [])
+            burning = any(each.level is not Level.FINE for each in known)
+            return "" if burning else "a new day or month has begun, or the budget is another one"
         if incident.kind is not SignalKind.SILENT_SOURCE:
             return ""
         if incident.subject not in self._sources:
@@ -143,6 +161,10 @@ class TendStep:
         )
         self._metrics.dead_letters.set(dead)
         self._metrics.queue.set(queue)
+        for source, known in self._standings.items():
+            for each in known:
+                left = float(each.left / each.limit)
+                self._metrics.costs.left.labels(source, each.period.value).set(left)
         self._waited |= unjudged.keys()
         for brand in self._waited:
             self._metrics.review_waiting.labels(brand).set(unjudged.get(brand, 0))
@@ -155,6 +177,7 @@ class TendStep:
             self._metrics.clocks.labels(name, state.value).set(clocks.get((name, state), 0))
         size = self._store.path.stat().st_size if self._store.path.exists() else 0
         self._metrics.database_bytes.set(size)
+        self._metrics.disk_free.set(shutil.disk_usage(self._store.path.parent).free)
 
 
 def _dark_since(state: SourceState) -> datetime | None:
@@ -166,4 +189,3 @@ def _dark_since(state: SourceState) -> datetime | None:
     if state.failures == 0:
         return None
     return state.last_success_at or state.first_seen_at
-        self._metrics.disk_free.set(shutil.disk_usage(self._store.path.parent).free)

@@ -20,7 +20,9 @@ from monitor.app import (
     build_connector,
     build_http,
     build_opinion,
+    build_tariff,
 )
+from monitor.budget import NoMoney
 from monitor.config import Config, SourceBase
 
 _MADE_UP = (
@@ -50,7 +52,10 @@ def check_online(config: Config, now: Callable[[], datetime]) -> Iterator[Findin
             jobs.append(pool.submit(_second_opinion, config))
         for options in config.sources:
             queries = tuple(brands[item.name].query for item in config.brands_of(options))
-            context = Context(name=options.name, now=now, http=http, queries=queries)
+            tariff = build_tariff(options)
+            # Where there is a budget a check costs nothing: what it read would not be kept.
+            budget = NoMoney(tariff) if tariff is not None and tariff.limits else None
+            context = Context(name=options.name, now=now, http=http, queries=queries, budget=budget)
             jobs.append(pool.submit(_source, options, context))
         for name, channel in channels.items():
             jobs.append(pool.submit(_channel, name, channel))
@@ -100,6 +105,8 @@ def _source(options: SourceBase, context: Context) -> Finding:
     posts = 0 if page is None else len(page.posts)
     rejects = 0 if page is None else len(page.rejects)
     detail = f"answers, {posts} posts"
+    if page is not None and page.counts and not posts:
+        detail = f"answers, {sum(count.number for count in page.counts)} posts counted, none read"
     return Finding(part, ok=True, detail=detail + (f", {rejects} unreadable" if rejects else ""))
 
 
