@@ -14,9 +14,11 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, ClassVar, Literal
 
 import httpx
@@ -45,7 +47,7 @@ from connectors.options import Options as BaseOptions
 from connectors.options import is_one_word
 from connectors.plaintext import clean, language_tag, one_line
 from connectors.query import Query
-from connectors.xcounts import RECOUNT, Counted, read_counts
+from connectors.xcounts import RECOUNT, Counted, count_within, key_of, read_counts
 
 _REACH = timedelta(days=7) - timedelta(minutes=5)
 """How far back recent search looks: seven days, less what clocks may differ by."""
@@ -155,7 +157,12 @@ class _Answer:
     newest: str | None
     oldest: str | None
     token: str | None
-    billed: int
+    billed: Mapping[str, int]
+    """Posts and users."""
+
+
+class _SpentError(Exception):
+    """No money is left for a page of posts."""
 
 
 class XConnector:
@@ -163,10 +170,19 @@ class XConnector:
 
     kind: ClassVar[str] = "x"
     Options: ClassVar[type[BaseOptions]] = XOptions
+    currency: ClassVar[str] = "USD"
+    prices: ClassVar[Mapping[str, Decimal]] = {
+        "post": Decimal("0.005"),
+        "user": Decimal("0.010"),
+        "request": Decimal(0),
+    }
+    """X's list of 2026. A request is one for counts."""
 
     def __init__(self, options: XOptions, context: Context) -> None:
         self._options = options
         self._context = context
+        self._spent: Counter[str] = Counter()
+        """Billed, and not told with a page yet."""
         self._where = redact_url(options.base_url)
         self._api = _guarded_tweepy(options, context)
 
@@ -180,17 +196,27 @@ class XConnector:
             return
         progress = _Progress.read(cursor, self._context.now())
         searches = self._searches()
-        progress.keep_only(searches)
+        progress.keep_only(list(searches))
         refused: ConnectorError | None = None
         for search in searches:
             try:
                 yield from self._poll(search, progress)
+            except _SpentError:
+                yield from self._count_unread(searches, progress)
+                break
             except ConnectorError as error:
                 if error.fault is not SourceFault.BAD_REQUEST:
                     raise
                 refused = refused or error
         if refused is not None:
             raise refused
+
+    @staticmethod
+    def least(options: XOptions) -> Mapping[str, int]:
+        """What the smallest page may be billed for. See :class:`connectors.base.Priced`."""
+        if options.mode == "counts":
+            return {"request": 1}
+        return {"post": _LEAST_PAGE, **({"user": _LEAST_PAGE} if options.expand_authors else {})}
 
     def close(self) -> None:
         """The client belongs to whoever made it; nothing else is held."""
@@ -203,19 +229,32 @@ class XConnector:
         search = query.search_x(approximate=False)
         return Asked([search.expression], search.missed)
 
-    def _searches(self) -> list[str]:
-        """Give the queries of all brands as few searches as fit X's limit of length."""
+    def _searches(self) -> dict[str, list[Counted]]:
+        """Give the queries of all brands as few searches as fit X's limit of length.
+
+        With each search the queries that it finds, as they are counted.
+        """
         suffix = self._suffix()
         room = self._room(suffix)
-        wanted = list(dict.fromkeys(self._expressions(room - len("()"))))
-        groups: list[str] = []
-        for expression in wanted:
-            joined = f"{groups[-1]} OR ({expression})" if groups else ""
+        wanted: dict[str, list[Counted]] = {}
+        expressions = self._expressions(room - len("()"))
+        for query, expression in zip(self._context.queries, expressions, strict=True):
+            counted = Counted(query.source, f"({expression}){suffix}")
+            wanted.setdefault(expression, []).append(counted)
+        groups: dict[str, list[Counted]] = {}
+        last = ""
+        for expression, found in wanted.items():
+            joined = f"{last} OR ({expression})" if groups else ""
             if groups and len(joined) <= room:
-                groups[-1] = joined
+                groups[joined] = [*groups.pop(last), *found]
+                last = joined
             else:
-                groups.append(f"({expression})")
-        return [f"({group}){suffix}" if " OR (" in group else group + suffix for group in groups]
+                last = f"({expression})"
+                groups[last] = found
+        return {
+            f"({group}){suffix}" if " OR (" in group else group + suffix: list(dict.fromkeys(found))
+            for group, found in groups.items()
+        }
 
     def _room(self, suffix: str) -> int:
         return self._options.max_query_characters - len(suffix) - len("()")
@@ -262,9 +301,41 @@ class XConnector:
         now = self._context.now()
         back = max(timedelta(hours=self._options.backfill_hours), RECOUNT)
         for page in read_counts(wanted, self._ask_counts, cursor, now, min(back, _REACH)):
-            yield replace(page, next_poll_after=self._pause())
+            yield replace(page, next_poll_after=self._pause(), spent=self._bill())
+
+    def _count_unread(
+        self, searches: Mapping[str, Sequence[Counted]], progress: _Progress
+    ) -> Iterator[Page]:
+        """Count what there is no money to read, where it lies: nothing that was read counts twice."""
+        now = self._context.now()
+        refused: ConnectorError | None = None
+        for search, queries in searches.items():
+            state = progress.state(search, now - self._look_back())
+            spans = [_times(span, now - _REACH) for span in (state.head(now - _REACH), *state.gaps)]
+            for each in queries:
+                since = min(start for start, _ in spans)
+                if (known := progress.counted.get(key_of(each))) is not None:
+                    since = max(since, datetime.fromisoformat(known) - RECOUNT)
+                try:
+                    counts, end = count_within(each, self._ask_counts, spans, since, now)
+                except ConnectorError as error:
+                    if error.fault is not SourceFault.BAD_REQUEST:
+                        raise
+                    refused = refused or error
+                    continue
+                progress.counted[key_of(each)] = end.isoformat()
+                yield Page(
+                    (),
+                    progress.cursor(),
+                    next_poll_after=self._pause(),
+                    counts=counts,
+                    spent=self._bill(),
+                )
+        if refused is not None:
+            raise refused
 
     def _ask_counts(self, search: str, bounds: Mapping[str, str]) -> Any:
+        self._pay_for_counts()
         # tweepy's own method for it knows no pages.
         params = {"query": search, **bounds}
         try:
@@ -276,8 +347,7 @@ class XConnector:
 
     def _poll(self, search: str, progress: _Progress) -> Iterator[Page]:
         now = self._context.now()
-        look_back = max(timedelta(hours=self._options.backfill_hours), _LEAST_LOOK_BACK)
-        state = progress.state(search, now - look_back)
+        state = progress.state(search, now - self._look_back())
         todo = [state.head(now - _REACH), *state.gaps]
         first = True
         for _ in range(self._options.max_pages):
@@ -287,22 +357,44 @@ class XConnector:
             if first and span.since is None:
                 state.newest, state.start = None, span.start or state.start
             first = False
-            progress.spent += answer.billed
+            progress.spent += answer.billed["post"]
+            progress.counted.clear()
+            self._spent.update(answer.billed)
             if answer.newest is not None:
                 state.newest = _newer(state.newest, answer.newest)
             if answer.token is not None:
                 oldest = answer.oldest or span.oldest
                 todo.insert(0, replace(span, oldest=oldest, token=answer.token))
             state.gaps = _few(todo)
-            yield Page(answer.posts, progress.cursor(), [*answer.rejects, *lost], self._pause())
+            yield Page(
+                answer.posts,
+                progress.cursor(),
+                [*answer.rejects, *lost],
+                self._pause(),
+                spent=self._bill(),
+            )
             if not todo:
                 return
 
+    def _look_back(self) -> timedelta:
+        return max(timedelta(hours=self._options.backfill_hours), _LEAST_LOOK_BACK)
+
+    def _bill(self) -> dict[str, int]:
+        """What was spent since the last page."""
+        spent, self._spent = self._spent, Counter()
+        return dict(spent)
+
     def _affordable(self, search: str, span: _Span, progress: _Progress) -> int:
-        """Give the size of the next page. Raises when the budget of the day is used up."""
+        """Give the size of the next page.
+
+        Raises ConnectorError when the posts of the day are read, _SpentError when the money is spent.
+        """
         left = self._options.max_posts_per_day - progress.spent
         if left >= _LEAST_PAGE:
-            return min(self._options.page_size, left)
+            size = min(self._options.page_size, left, self._paid())
+            if size < _LEAST_PAGE:
+                raise _SpentError
+            return size
         raise ConnectorError(
             f"source {self._context.name}: the {self._options.max_posts_per_day} posts allowed for "
             f"today (UTC) are read{self._unread(search, span)}; raise max_posts_per_day if that is "
@@ -311,9 +403,33 @@ class XConnector:
             retry_after=bounded_wish(_next_day(self._context.now()) - self._context.now()),
         )
 
+    def _pay_for_counts(self) -> None:
+        """Note a request for counts. Raises ConnectorError where there is no money even for that."""
+        budget = self._context.budget
+        if budget is not None and budget.cost({"request": 1}):
+            cost = budget.cost({**self._spent, "request": self._spent["request"] + 1})
+            if cost > budget.left():
+                raise ConnectorError(
+                    f"source {self._context.name}: its budget is spent, and counting costs money "
+                    "too; raise the budget if that is worth its price",
+                    fault=SourceFault.RATE_LIMITED,
+                )
+        self._spent["request"] += 1
+
+    def _paid(self) -> int:
+        """How many posts of a page there is money for, were each by another author."""
+        budget = self._context.budget
+        if budget is None:
+            return self._options.page_size
+        price = budget.cost(dict.fromkeys(self.least(self._options), 1))
+        if not price:
+            return self._options.page_size
+        return int((budget.left() - budget.cost(self._spent)) // price)
+
     def _unread(self, search: str, span: _Span) -> str:
         """Say how much is left unread by X's own count, which reads no posts; or nothing."""
         try:
+            self._pay_for_counts()
             below = replace(span, until=span.oldest or span.until)
             body = self._api.get_recent_tweets_count(search, **_bounds(below))
         except (ConnectorError, ValueError):
@@ -346,7 +462,8 @@ class XConnector:
         if is_head:
             raise refusal
         # The newest posts were just answered, so the search is well-formed: the gap is too old.
-        nothing = _Answer([], [], newest=None, oldest=None, token=None, billed=0)
+        billed = {"post": 0, "user": 0}
+        nothing = _Answer([], [], newest=None, oldest=None, token=None, billed=billed)
         return nothing, span, [_lost(span, horizon)]
 
     def _page(self, search: str, span: _Span, size: int) -> _Answer:
@@ -391,7 +508,7 @@ class XConnector:
             newest=max(ids, key=int, default=None),
             oldest=min(ids, key=int, default=None),
             token=token if isinstance(token, str) and token else None,
-            billed=len(items),
+            billed={"post": len(items), "user": _users(body.get("includes"))},
         )
 
     def _bad_response(self, what: str) -> ConnectorError:
@@ -515,6 +632,11 @@ def _authors(includes: Any) -> dict[str, Mapping[str, Any]]:
     }
 
 
+def _users(includes: Any) -> int:
+    users = includes.get("users") if isinstance(includes, dict) else None
+    return len(users) if isinstance(users, list) else 0
+
+
 def _moment(text: Any, ident: str) -> datetime:
     """Give the time of a post; its id holds it too, to the millisecond."""
     if text is None:
@@ -551,6 +673,8 @@ class _Progress:
     today: str
     spent: int
     states: dict[str, _State]
+    counted: dict[str, str]
+    """Up to when each query was counted, since posts were last read."""
 
     @classmethod
     def read(cls, cursor: Cursor | None, now: datetime) -> _Progress:
@@ -565,7 +689,8 @@ class _Progress:
             )
             for key, state in cursor.get("searches", {}).items()
         }
-        return cls(today, spent.get("posts", 0) if spent.get("day") == today else 0, states)
+        read = spent.get("posts", 0) if spent.get("day") == today else 0
+        return cls(today, read, states, dict(cursor.get("counted", {})))
 
     def keep_only(self, searches: Sequence[str]) -> None:
         """Forget searches that the configuration no longer holds."""
@@ -579,6 +704,7 @@ class _Progress:
         return {
             "searches": {key: asdict(state) for key, state in self.states.items()},
             "spent": {"day": self.today, "posts": self.spent},
+            "counted": dict(self.counted),
         }
 
 
@@ -588,6 +714,16 @@ def _key(search: str) -> str:
 
 def _bounds(span: _Span) -> dict[str, str | None]:
     return {"since_id": span.since, "start_time": span.start, "until_id": span.until}
+
+
+def _times(span: _Span, horizon: datetime) -> tuple[datetime, datetime | None]:
+    """From when to when a span reaches, in whole seconds: by them X counts."""
+    start = horizon if span.start is None else datetime.fromisoformat(span.start)
+    if span.since is not None:
+        start = _moment(None, span.since).replace(microsecond=0) + timedelta(seconds=1)
+    below = span.oldest or span.until
+    until = None if below is None else _moment(None, below).replace(microsecond=0)
+    return max(start, horizon), until
 
 
 def _newer(one: str | None, other: str) -> str:

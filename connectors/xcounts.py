@@ -50,11 +50,11 @@ def read_counts(
     Raises:
         ConnectorError: what ``ask`` raised. A search that X refuses does not hold up the others.
     """
-    until = {_key(each): _known(cursor, each) for each in wanted}
+    until = {key_of(each): _known(cursor, each) for each in wanted}
     end = _floor(now - _NOT_YET, timedelta(minutes=1))
     refused: ConnectorError | None = None
     for each in wanted:
-        known = until[_key(each)]
+        known = until[key_of(each)]
         since = _floor(now - back if known is None else max(known - RECOUNT, now - back), STEP)
         try:
             counts = _count(each, ask, since, end)
@@ -63,17 +63,60 @@ def read_counts(
                 raise
             refused = refused or error
             continue
-        until[_key(each)] = end
+        until[key_of(each)] = end
         yield Page((), _cursor(until), counts=counts)
     if refused is not None:
         raise refused
 
 
+def count_within(
+    each: Counted,
+    ask: Ask,
+    spans: Sequence[tuple[datetime, datetime | None]],
+    since: datetime,
+    now: datetime,
+) -> tuple[list[Count], datetime]:
+    """Count what lies within some spans of time and nowhere else.
+
+    Args:
+        each: the query and its search.
+        ask: asks X.
+        spans: from and up to; None: up to now. They must not overlap.
+        since: what is earlier is left as it was told before; the step that it lies in is not.
+        now: the present moment.
+
+    Returns:
+        The counts of all steps from ``since`` on, and up to when they are.
+
+    Raises:
+        ConnectorError: what ``ask`` raised.
+    """
+    begin, end = _floor(since, STEP), _floor(now - _NOT_YET, timedelta(minutes=1))
+    found: Counter[datetime] = Counter()
+    for start, until in spans:
+        first, last = max(start, begin), min(until or end, end)
+        if first < last:
+            found += _tally(each.search, ask, first, last)
+    return _told(each, found, begin, end), end
+
+
 def _count(each: Counted, ask: Ask, since: datetime, end: datetime) -> list[Count]:
+    return _told(each, _tally(each.search, ask, since, end), since, end)
+
+
+def _told(each: Counted, found: Counter[datetime], since: datetime, end: datetime) -> list[Count]:
+    # Also where there was nothing: that may be less than what was told before.
+    steps = range((end - since) // STEP + 1)
+    starts = [since + STEP * number for number in steps]
+    return [Count(each.query, start, STEP, found[start]) for start in starts if start < end]
+
+
+def _tally(search: str, ask: Ask, since: datetime, end: datetime) -> Counter[datetime]:
+    """Posts between two moments, by step."""
     bounds = {"start_time": _iso(since), "end_time": _iso(end), "granularity": "minute"}
     found: Counter[datetime] = Counter()
     for _ in range(_MOST_PAGES):
-        body = ask(each.search, bounds)
+        body = ask(search, bounds)
         try:
             for row in body.get("data", []):
                 start, number = datetime.fromisoformat(row["start"]), row["tweet_count"]
@@ -89,14 +132,11 @@ def _count(each: Counted, ask: Ask, since: datetime, end: datetime) -> list[Coun
         if not isinstance(token, str) or not token:
             break
         bounds = {**bounds, "next_token": token}
-    # Also where there was nothing: that may be less than what was told before.
-    steps = range((end - since) // STEP + 1)
-    starts = [since + STEP * number for number in steps]
-    return [Count(each.query, start, STEP, found[start]) for start in starts if start < end]
+    return found
 
 
 def _known(cursor: Cursor | None, each: Counted) -> datetime | None:
-    kept = (cursor or {}).get("counted", {}).get(_key(each))
+    kept = (cursor or {}).get("counted", {}).get(key_of(each))
     return None if kept is None else datetime.fromisoformat(kept)
 
 
@@ -104,7 +144,8 @@ def _cursor(until: Mapping[str, datetime | None]) -> Cursor:
     return {"counted": {key: each.isoformat() for key, each in until.items() if each is not None}}
 
 
-def _key(each: Counted) -> str:
+def key_of(each: Counted) -> str:
+    """What stands for it in a cursor."""
     return hashlib.blake2b(each.search.encode(), digest_size=8).hexdigest()
 
 

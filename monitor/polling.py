@@ -201,6 +201,9 @@ class PollStep:
             rejected = unit.sources.reject(source.name, _harmless(page.rejects), now)
             for each in source.brands:
                 unit.crowd.count_unread(each.name, source.name, _by_bucket(page, each))
+                if source.tariff is not None:
+                    # Only such sources count now and read later.
+                    unit.crowd.show(each.name, source.name, _shown(mentions, each))
             prices = source.tariff.prices if source.tariff else {}
             unit.spending.add(source.name, now.astimezone(UTC).date(), page.spent, prices)
             unit.sources.advance(source.name, page.cursor)
@@ -331,6 +334,13 @@ def _by_bucket(page: Page, brand: Brand) -> Counter[datetime]:
         if each.query == brand.query.source:
             counts[bucket_of(each.start)] += each.number
     return counts
+
+
+def _shown(mentions: Sequence[NewMention], brand: Brand) -> Counter[datetime]:
+    """The mentions of a brand, by bucket."""
+    return Counter(
+        bucket_of(each.post.published_at) for each in mentions if each.brand == brand.name
+    )
 
 
 def _sings(canary: Query | None, page: Page) -> bool:

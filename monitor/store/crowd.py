@@ -153,6 +153,12 @@ _COUNT_UNREAD = _COUNT_UNREAD.on_conflict_do_update(
 )
 
 
+_SHOW = text(
+    "UPDATE bucket_count SET count = max(count - :number, 0)"
+    " WHERE brand = :of AND bucket = :at AND source = :by AND sentiment = 'unread'"
+).bindparams(bindparam("at", type_=UtcDateTime))
+
+
 class Crowd:
     """Counts of voices, and the voices of a stretch of time, within one transaction."""
 
@@ -209,6 +215,13 @@ class Crowd:
             for at, number in counts.items()
         ]
         write_rows(self._session, _COUNT_UNREAD, rows)
+
+    def show(self, brand: str, source: str, shown: Mapping[datetime, int]) -> None:
+        """Take off what was counted unread, by bucket (start), what is shown after all."""
+        rows = [
+            {"of": brand, "at": at, "by": source, "number": number} for at, number in shown.items()
+        ]
+        write_rows(self._session, _SHOW, rows)
 
     # -- asking --------------------------------------------------------------------------------
 
