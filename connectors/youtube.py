@@ -11,6 +11,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -159,6 +160,8 @@ class YoutubeConnector:
         self._options = options
         self._context = context
         self._state = _State("")
+        self._spent: Counter[str] = Counter()
+        """Taken off the quota, and not told with a page yet."""
 
     def fetch(self, cursor: Cursor | None) -> Iterator[Page]:
         """Yield what is new, newest first. See :class:`connectors.base.Connector`."""
@@ -172,7 +175,7 @@ class YoutubeConnector:
             except ConnectorError as error:
                 refused = error  # comments can be read all the same
             else:
-                yield Page(posts, self._cursor(reading), rejects)
+                yield Page(posts, self._cursor(reading), rejects, spent=self._bill())
         pace = Pace(
             calls=self._options.max_pages,
             backfill=timedelta(hours=self._options.backfill_hours),
@@ -181,14 +184,19 @@ class YoutubeConnector:
         places = [_CHANNEL + channel for channel in self._options.channels]
         places += [_VIDEO + video for video in self._watched(now)]
         for page in read_through(places, self._ask, reading, now, pace):
-            yield replace(page, cursor=self._cursor(page.cursor))
+            yield replace(page, cursor=self._cursor(page.cursor), spent=self._bill())
         if refused is not None:
             raise refused
         if not places:
-            yield Page((), self._cursor(reading))
+            yield Page((), self._cursor(reading), spent=self._bill())
 
     def close(self) -> None:
         """The client belongs to whoever made it; nothing else is held."""
+
+    def _bill(self) -> dict[str, int]:
+        """What was taken off the quota since the last page."""
+        spent, self._spent = self._spent, Counter()
+        return dict(spent)
 
     def _cursor(self, reading: Cursor) -> Cursor:
         return {"state": asdict(self._state), "reading": reading}
@@ -214,6 +222,7 @@ class YoutubeConnector:
             if self._state.searches >= self._options.searches_per_day:
                 break
             self._state.searches += 1
+            self._spent["search"] += 1
             try:
                 body = self._search(search, since)
             except ConnectorError as error:
@@ -395,6 +404,7 @@ class YoutubeConnector:
                 retry_after=self._until_tomorrow(),
             )
         self._state.units += 1
+        self._spent["unit"] += 1
         return self._get(path, params)
 
     def _get(self, path: str, params: Mapping[str, str]) -> Fetched:
