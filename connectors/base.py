@@ -62,6 +62,9 @@ class Post:
     about_brand: bool = False
     """Whether it is about the brand by where it was said, whatever its words: a review of it, a
     comment on its own channel, a report by a colleague."""
+    thread: str | None = None
+    """Address of what it answers or stands under: the post that began the conversation, a story, a
+    video. None: it answers nothing, or the source does not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -332,6 +332,7 @@ class BlueskyConnector:
                 shares=_count(item.get("repostCount")) + _count(item.get("quoteCount")),
                 replies=_count(item.get("replyCount")),
             ),
+            thread=_thread(record.get("reply")),
         )
 
     def _bad_response(self, fetched: Fetched, what: str) -> ConnectorError:
@@ -524,6 +525,14 @@ def _until_reset(headers: httpx.Headers, now: datetime) -> timedelta | None:
 
 
 # --- posts ----------------------------------------------------------------------------------------
+
+
+def _thread(reply: Any) -> str | None:
+    """Address of the post that began the conversation, by number instead of handle."""
+    root = reply.get("root") if isinstance(reply, Mapping) else None
+    uri = root.get("uri") if isinstance(root, Mapping) else None
+    found = _URI.fullmatch(uri) if isinstance(uri, str) else None
+    return f"https://bsky.app/profile/{found[1]}/post/{found[2]}" if found else None
 
 
 def _text(record: Mapping[str, Any], view: Any) -> str:

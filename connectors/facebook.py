@@ -233,6 +233,7 @@ class FacebookConnector:
             ),
             edited_at=None if edited is None else min(moment(edited), self._context.now()),
             about_brand=not own,
+            thread=_thread(name) if comment else None,
         )
 
 
@@ -275,6 +276,12 @@ def _link(item: Mapping[str, Any], name: str, *, comment: bool, ours: bool) -> s
     # A post is OWNER_POST, a comment POST_COMMENT; the post is what people can open.
     parts = name.split("_")
     return f"https://www.facebook.com/{parts[-2] if comment and len(parts) > 1 else parts[-1]}"
+
+
+def _thread(name: str) -> str | None:
+    """Address of the post that a comment stands under."""
+    above = name.rpartition("_")[0].rpartition("_")[2]
+    return f"https://www.facebook.com/{above}" if above else None
 
 
 def _total(found: Any) -> int:

@@ -240,7 +240,15 @@ def _post(hit: Mapping[str, Any], now: datetime) -> Post:
         engagement=Engagement(
             likes=_count(hit.get("points")), replies=_count(hit.get("num_comments"))
         ),
+        thread=_thread(hit.get("story_id"), ident),
     )
+
+
+def _thread(story: Any, ident: str) -> str | None:
+    """Address of the story that a comment stands under."""
+    if not isinstance(story, int) or story <= 0 or str(story) == ident:
+        return None
+    return f"https://news.ycombinator.com/item?id={story}"
 
 
 def _text(hit: Mapping[str, Any]) -> str:

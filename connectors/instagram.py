@@ -281,6 +281,7 @@ class InstagramConnector:
             author=author,
             engagement=Engagement(likes=count(item.get("like_count"))),
             about_brand=author is None or author != writer,
+            thread=link,
         )
         return [post]
 

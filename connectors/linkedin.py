@@ -57,6 +57,7 @@ _OF_COMMENTS = frozenset({"COMMENT", "COMMENT_EDIT", "COMMENT_DELETE", "ADMIN_CO
 _OF_SHARES = frozenset({"SHARE", "SHARE_MENTION"})
 _COMMENT = re.compile(r"urn:li:comment:\((?:urn:li:)?([A-Za-z]{1,20}):(\d{1,25}),(\d{1,25})\)")
 _POST = re.compile(r"urn:li:(share|ugcPost|activity):(\d{1,25})")
+_UPDATES = "https://www.linkedin.com/feed/update/"
 _ACTOR = re.compile(r"urn:li:([A-Za-z]{1,30}):([A-Za-z0-9_-]{1,60})")
 _ODD = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 """What values of an unexpected kind raise."""
@@ -320,18 +321,21 @@ class LinkedInConnector:
             kind, above, number = comment.groups()
             name = f"{above}/{number}"
             marked = quote(f"urn:li:comment:({kind}:{above},{number})", safe="")
-            link = f"urn:li:{kind}:{above}/?commentUrn={marked}"
+            thread = f"urn:li:{kind}:{above}/"
+            link = f"{thread}?commentUrn={marked}"
         else:
             name, link = event["urn"].rpartition(":")[2], f"{event['urn']}/"
+            thread = None
         return Post(
             platform="linkedin",
             id=name,
             text=clean(event["text"]),
             published_at=at,
-            url=f"https://www.linkedin.com/feed/update/{link}",
+            url=f"{_UPDATES}{link}",
             author=None if owner is None else owner[2],
             edited_at=at if event["action"] == "COMMENT_EDIT" else None,
             about_brand=not own,
+            thread=None if thread is None else f"{_UPDATES}{thread}",
         )
 
     # --- calls ---

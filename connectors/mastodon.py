@@ -498,7 +498,15 @@ def _post(item: Mapping[str, Any], instance: InstanceOptions, now: datetime) -> 
             replies=_count(status.get("replies_count")) or 0,
         ),
         edited_at=None if status.get("edited_at") is None else _moment(status["edited_at"]),
+        thread=_answered(status.get("in_reply_to_id"), instance),
     )
+
+
+def _answered(ident: Any, instance: InstanceOptions) -> str | None:
+    """Address of the post that one answers, on the server that showed it to us."""
+    if not isinstance(ident, str) or not _ID.fullmatch(ident):
+        return None
+    return f"{instance.url.rstrip('/')}/statuses/{ident}"
 
 
 def _text(status: Mapping[str, Any]) -> str:

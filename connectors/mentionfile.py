@@ -2,9 +2,9 @@
 
 Shared by the ``file`` connector and by ``merkwacht import``, ``export`` and ``backtest``. The keys
 of a line are ``id, source, url, author, author_followers, published_at, lang, text, likes, shares,
-replies`` and, for a post that was changed, ``edited_at``; others are ignored, so that an export with
-assessments can be read again. A line with ``id``, ``source`` and ``"deleted": true`` says that the
-platform deleted the post.
+replies``, for a post that was changed ``edited_at``, and for one in a conversation its address as
+``thread``; others are ignored, so that an export with assessments can be read again. A line with
+``id``, ``source`` and ``"deleted": true`` says that the platform deleted the post.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ class _Line(BaseModel):
     likes: _Count | None = None
     shares: _Count | None = None
     replies: _Count | None = None
+    thread: str | None = None
 
 
 class _DeletedLine(BaseModel):
@@ -147,6 +148,7 @@ def read_object(value: Any) -> Post | Deleted:
         language=language_tag(line.lang),
         engagement=Engagement(line.likes or 0, line.shares or 0, line.replies or 0),
         edited_at=edited_at,
+        thread=_without_handle(web_url(line.thread)),
     )
 
 
@@ -192,6 +194,8 @@ def to_object(post: Post) -> dict[str, Any]:
     }
     if post.edited_at is not None:
         found["edited_at"] = _iso(post.edited_at)
+    if post.thread is not None:
+        found["thread"] = post.thread
     return found
 
 

@@ -447,9 +447,11 @@ def _post(kind: str, data: Mapping[str, Any], now: datetime) -> Post | None:
         raise ValueError("no text")
     author = data.get("author")
     ident = name.partition("_")[2]
-    path = ident
+    path, thread = ident, None
     if kind == _COMMENT:
-        path = f"{data['link_id'].removeprefix('t3_')}/_/{ident}"
+        above = data["link_id"].removeprefix("t3_")
+        path = f"{above}/_/{ident}"
+        thread = web_url(f"https://www.reddit.com/comments/{above}/")
     return Post(
         platform="reddit",
         id=name,
@@ -463,6 +465,7 @@ def _post(kind: str, data: Mapping[str, Any], now: datetime) -> Post | None:
             shares=_count(data.get("num_crossposts")),
             replies=_count(data.get("num_comments")),
         ),
+        thread=thread,
     )
 
 

@@ -424,6 +424,8 @@ class _Page:
             lines.append(self._text(exhibit.why))
         if url := content.get("url"):
             lines.append(self._link(str(url)))
+        if (thread := content.get("thread")) and thread != url:
+            lines.append(f"{self._text(say['thread'])} {self._link(str(thread))}")
         lines.append(self._text(seal))
         return self._lines(lines)
 

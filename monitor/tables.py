@@ -215,10 +215,13 @@ class MentionRow(SQLModel, table=True):
     """Texts it had before."""
     deleted_at: datetime | None = _moment(nullable=True)
     """When we heard that its platform deleted it: the row stays, empty, so that it does not come again."""
+    thread: str | None = None
+    """Address of the conversation it belongs to."""
     __table_args__ = (
         UniqueConstraint("brand", "platform", "post_id"),
         Index("ix_mention_brand_published_at", "brand", "published_at"),
         Index("ix_mention_published_at", "published_at"),
+        Index("ix_mention_source_seen_at", "source", "seen_at"),
         Index("ix_mention_queue", "id", sqlite_where=sql(QUEUED)),
         Index("ix_mention_author", "author", "brand", "published_at"),
         Index("ix_mention_story", "brand", "story", "published_at"),

@@ -255,6 +255,8 @@ def _content(mention: MentionRow, assessment: AssessmentRow | None) -> dict[str,
         "matched": list(mention.matched),
         "story": mention.story,
     }
+    if mention.thread is not None:
+        found["thread"] = mention.thread
     if assessment is not None:
         found["assessment"] = {
             "version": assessment.version,

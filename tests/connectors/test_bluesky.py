@@ -76,6 +76,25 @@ def test_a_post_of_bluesky_becomes_ours(sky: SkyServer, poller: Poller) -> None:
     assert (post.engagement.likes, post.engagement.shares, post.engagement.replies) == (13, 3, 3)
 
 
+@pytest.mark.parametrize(
+    ("reply", "thread"),
+    [
+        (
+            {"root": {"uri": f"at://{DID}/app.bsky.feed.post/3kroot"}, "parent": {}},
+            f"https://bsky.app/profile/{DID}/post/3kroot",
+        ),
+        ({"root": {"uri": "https://evil.example/"}}, None),
+        ({"root": 7}, None),
+        ("odd", None),
+    ],
+)
+def test_an_answer_leads_to_the_post_that_began_the_conversation(
+    sky: SkyServer, poller: Poller, reply: Any, thread: str | None
+) -> None:
+    sky.say("Zonnehoek", record={"reply": reply})
+    assert [post.thread for post in poller.posts()] == [thread]
+
+
 def test_links_come_in_full_where_the_app_shortens_them(sky: SkyServer, poller: Poller) -> None:
     text = "é Zonnehoek: example.com/lan… en hier"
     at = len("é Zonnehoek: ".encode())

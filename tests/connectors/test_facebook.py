@@ -362,6 +362,7 @@ def test_a_comment_that_mentions_the_page_elsewhere_does_not_link_its_author(
     )
     [post] = poller.posts()
     assert post.url == f"https://www.facebook.com/{above.split('_')[1]}"
+    assert post.thread == post.url
 
 
 def test_a_mention_that_meta_does_not_show_is_what_it_told(poller: Poller) -> None:

@@ -106,6 +106,17 @@ def test_a_comment_becomes_a_post(algolia: AlgoliaLike, poller: Poller) -> None:
     assert post.text == "I've used zonnehoek & liked it\na lot"
     assert post.url == f"https://news.ycombinator.com/item?id={ident}"
     assert post.published_at == datetime(2026, 11, 10, 12, tzinfo=UTC)
+    assert post.thread is None
+
+
+def test_a_comment_leads_to_its_story_and_a_story_to_nothing(
+    algolia: AlgoliaLike, poller: Poller
+) -> None:
+    [story] = algolia.say("zonnehoek", story_id=46_000_000)
+    algolia.say("zonnehoek again", story_id=int(story))
+    threads = {post.id: post.thread for post in poller.posts()}
+    assert set(threads.values()) == {None, f"https://news.ycombinator.com/item?id={story}"}
+    assert threads[story] is None
 
 
 def test_a_story_is_its_title_text_and_link_with_its_points(

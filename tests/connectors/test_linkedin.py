@@ -169,6 +169,7 @@ def test_a_comment_on_a_post_of_the_page_is_about_the_brand(
         "https://www.linkedin.com/feed/update/urn:li:activity:5001/?commentUrn="
         "urn%3Ali%3Acomment%3A%28activity%3A5001%2C7000000001%29"
     )
+    assert post.thread == "https://www.linkedin.com/feed/update/urn:li:activity:5001/"
     assert post.about_brand
     assert post.edited_at is None
 

@@ -150,6 +150,16 @@ def test_a_status_becomes_a_post(mastodon: MastodonLike, poller: Poller) -> None
     assert (post.engagement.likes, post.engagement.shares, post.engagement.replies) == (13, 3, 3)
 
 
+def test_an_answer_leads_to_what_it_answers_on_the_server_that_showed_it(
+    mastodon: MastodonLike, poller: Poller, server: FaultServer
+) -> None:
+    mastodon.say("#zonnehoek", in_reply_to_id="109374511")
+    mastodon.say("#zonnehoek", in_reply_to_id="../../evil")
+    mastodon.say("#zonnehoek", in_reply_to_id=None)
+    threads = {post.thread for post in poller.posts()}
+    assert threads == {None, f"{server.url}/statuses/109374511"}
+
+
 def test_warnings_polls_and_texts_of_images_are_part_of_the_text(
     mastodon: MastodonLike, poller: Poller
 ) -> None:

@@ -37,6 +37,7 @@ posts = st.builds(
         datetime(1990, 1, 1),  # noqa: DTZ001 - the zone is added by the strategy
         timezones=st.just(UTC),
     ),
+    thread=st.none() | st.just("https://example.org/gesprek/7"),
 )
 
 

@@ -286,6 +286,8 @@ def test_subreddits_and_their_comments_are_read_whole(reddit: RedditLike, poller
     posts = poller.posts()
     assert [post.id for post in posts] == [title, said]
     assert posts[1].url == f"https://www.reddit.com/comments/1zz/_/{said[3:]}/"
+    threads = [post.thread for post in posts]
+    assert threads == [None, "https://www.reddit.com/comments/1zz/"]
     assert [request.path for request in poller.asked()] == [
         "/r/thenetherlands+geldzaken/new",
         "/r/thenetherlands+geldzaken/comments",
