@@ -541,7 +541,10 @@ class Incidents:
     def exhibits(
         self, incident_id: int, limit: int
     ) -> tuple[list[tuple[Mention, Assessment | None]], int]:
-        """The latest mentions of an incident with their assessments, and how many it has in all."""
+        """The latest mentions of an incident with their assessments, and how many it has in all.
+
+        What its platform deleted meanwhile is counted and not shown.
+        """
         total = self._session.exec(
             select(func.count())
             .select_from(IncidentMentionRow)
@@ -555,7 +558,10 @@ class Incidents:
                 (col(AssessmentRow.mention_id) == col(MentionRow.id))
                 & (col(AssessmentRow.version) == col(MentionRow.assessed_by)),
             )
-            .where(IncidentMentionRow.incident_id == incident_id)
+            .where(
+                IncidentMentionRow.incident_id == incident_id,
+                col(MentionRow.deleted_at).is_(None),
+            )
             .order_by(col(MentionRow.published_at).desc())
             .limit(limit)
         )

@@ -268,12 +268,12 @@ def withdraw(store: Store, *idents: str) -> int:
 
 
 def test_what_its_platform_deleted_is_gone_but_for_its_count(store: Store) -> None:
-    add(store, mention(post(1, EDITED, url=PAGE, author="piet")), mention(post(2)))
+    add(store, mention(post(1, EDITED, url=PAGE, author="piet", thread=PAGE)), mention(post(2)))
     add(store, mention(post(1, url=PAGE, author="piet")))
     assess(store)
     assert withdraw(store, "p1", "p1", "p9") == 1
-    assert sql(store.path, "SELECT text, url, author FROM mention WHERE id = 1") == [
-        ("", None, None)
+    assert sql(store.path, "SELECT text, url, author, thread FROM mention WHERE id = 1") == [
+        ("", None, None, None)
     ]
     assert sql(store.path, "SELECT count(*) FROM mention_version") == [(0,)]
     assert sum(counted(store).values()) == 2
@@ -300,6 +300,20 @@ def test_evidence_outlives_a_deletion(store: Store) -> None:
     withdraw(store, "p1")
     with store.read() as unit:
         assert [each.text for each in unit.incidents.evidence.of([incident.id])] == [ARTICLE]
+
+
+def test_messages_show_no_post_that_was_deleted_and_still_count_it(store: Store) -> None:
+    add(store, *(mention(post(number, thread=PAGE)) for number in (1, 2, 3)))
+    assess(store)
+    incident = add_incident(store, 1, 2, 3)
+    withdraw(store, "p3")
+    with store.read() as unit:
+        pairs, total = unit.incidents.exhibits(incident.id, 2)
+    assert {(found.post.id, found.post.thread) for found, _ in pairs} == {
+        ("p1", PAGE),
+        ("p2", PAGE),
+    }
+    assert total == 3
 
 
 def test_a_deleted_post_that_waits_is_still_assessed_as_nothing(store: Store) -> None:
