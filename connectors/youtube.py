@@ -539,6 +539,7 @@ def _comment(
         author=one_line(snippet.get("authorDisplayName") or "", 200) or None,
         engagement=Engagement(likes=_count(snippet.get("likeCount")), replies=_count(replies)),
         edited_at=min(edited, now) if edited > published else None,
+        thread=f"https://www.youtube.com/watch?v={_ident(video)}" if video else None,
     )
 
 
