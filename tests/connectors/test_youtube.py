@@ -181,6 +181,7 @@ def test_a_comment_becomes_a_post(api: DataApi, poller: Poller) -> None:
     assert (post.platform, post.id, post.author) == ("youtube", ident, "@anna")
     assert post.text == "Wat een winkel\nnooit meer"
     assert post.url == f"https://www.youtube.com/watch?v=dQw4w9WgXcQ&lc={ident}"
+    assert post.thread == "https://www.youtube.com/watch?v=dQw4w9WgXcQ"
     assert post.published_at == datetime(2026, 11, 10, 12, tzinfo=UTC)
     assert (post.engagement, post.edited_at) == (Engagement(likes=3), None)
 
