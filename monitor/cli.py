@@ -24,6 +24,7 @@ import typer
 from rich.console import Console
 
 from classifiers.base import AbuseLabel, SentimentLabel
+from monitor.commands.backing_up import backup, restore
 from monitor.commands.drilling import drill
 from monitor.commands.feeds import feeds_app
 from monitor.commands.frame import EXIT_FAILURES, EXIT_USAGE, ConfigOption
@@ -32,13 +33,12 @@ from monitor.commands.frame import fail as _fail
 from monitor.commands.frame import load as _load
 from monitor.commands.frame import moment as _moment
 from monitor.commands.frame import open_store as _open_store
+from monitor.commands.frame import progress as _progress
 from monitor.commands.frame import say as _say
 from monitor.commands.frame import time_of as _time_of
 from monitor.commands.handling import incidents_app, routes_app, silence_app
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from classifiers.assessor import Assessor
     from classifiers.base import LeakThresholds
     from classifiers.register.detector import RegisterDetector
@@ -60,6 +60,8 @@ app.add_typer(incidents_app, name="incidents")
 app.add_typer(silence_app, name="silence")
 app.add_typer(routes_app, name="routes")
 app.command("drill")(drill)
+app.command("backup")(backup)
+app.command("restore")(restore)
 fingerprint_app = typer.Typer(
     help="Register what must not become public, as keyed fingerprints only.",
     no_args_is_help=True,
@@ -707,26 +709,6 @@ def _sink(output: Path | None) -> Iterator[BinaryIO]:
         partial.replace(output)
     finally:
         partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def _progress(what: str, total: int) -> Iterator[Any]:
-    """A bar on a terminal, nothing elsewhere. Gives a function that takes how far we are."""
-    if not sys.stderr.isatty():
-        yield lambda _done: None
-        return
-    from rich.progress import (  # noqa: PLC0415
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn(what), BarColumn(), "{task.percentage:>3.0f}%", TimeRemainingColumn())
-    progress: Progress
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda done: progress.update(task, completed=done)
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from pathlib import Path
 Told = Callable[[float], object]
 """Hears how far a copy is, 0 to 1."""
 
-_PAGES_AT_ONCE = 2048
+_PAGES_AT_ONCE = 256
+"""A megabyte."""
 _MODE = 0o600
 
 
