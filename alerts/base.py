@@ -94,6 +94,8 @@ class Reason(StrEnum):
     """Nobody took it in time: the next step of the chain."""
     TAKEN = "taken"
     """Somebody took it: those who were told may know that they need not."""
+    GIVEN_BACK = "given_back"
+    """Who took it gave it back: those who were told may know that it is open again."""
     STALE = "stale"
     """Somebody took it and nothing has been heard since."""
     NOBODY_ANSWERED = "nobody_answered"

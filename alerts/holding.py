@@ -61,6 +61,10 @@ class Circumstances:
     inhibition: InhibitionOptions = field(default_factory=InhibitionOptions)
 
 
+_CALM = frozenset({Reason.TAKEN, Reason.GIVEN_BACK})
+"""Whoever was woken hears at night that somebody has it, and so that nobody has it any more."""
+
+
 def rule_on(
     news: News,
     target: Target,
@@ -124,7 +128,7 @@ def _quiet_end(
         around.calendar,
         kind=news.kind,
         severity=news.severity,
-        relief=news.event is Event.RESOLVED or news.reason is Reason.TAKEN,
+        relief=news.event is Event.RESOLVED or news.reason in _CALM,
         told_at=told_at,
         now=now,
     )

@@ -9,7 +9,7 @@ from datetime import datetime
 from alerts.base import Event, Incident, Reason, Signal
 from alerts.clocks import begin, clocks_for
 from alerts.escalation import who_may_rest
-from alerts.history import standing
+from alerts.history import Happened, standing
 from alerts.incidents import Joined, correlate, subject_of
 from alerts.links import LinkMaker
 from alerts.routes import Decision, Told, plan, rules_of
@@ -133,17 +133,40 @@ class Announcer:
 
         To be called in the transaction that acknowledges it.
         """
+        return self._reassure(unit, incident, Reason.TAKEN, now)
+
+    def given_back(self, unit: Unit, incident: Incident, now: datetime) -> Announcement:
+        """Who took it gave it back: whoever heard that somebody is at it must hear that nobody is.
+
+        To be called in the transaction that releases it, with the incident as it was taken.
+        """
+        return self._reassure(unit, incident, Reason.GIVEN_BACK, now)
+
+    def _reassure(
+        self, unit: Unit, incident: Incident, reason: Reason, now: datetime
+    ) -> Announcement:
         round_ = self.teller.round(unit, now)
-        stands = standing(round_.history(incident.id), now)
-        since = stands.since if stands else incident.opened_at
         decisions = []
-        for receiver, channel in who_may_rest(unit.outbox.told(incident.id), since):
-            reason = round_.news(incident, Event.CONTINUES, Reason.TAKEN, (receiver, channel))
+        for receiver, channel in self._listeners(round_, incident, reason):
+            ruled = round_.news(incident, Event.CONTINUES, reason, (receiver, channel))
             via = self.teller.via(receiver, channel)
-            sent = reason is Reason.TAKEN and via is not None
-            decisions.append(Decision(receiver, via, send=sent, reason=reason))
+            sent = ruled is reason and via is not None
+            decisions.append(Decision(receiver, via, send=sent, reason=ruled))
         round_.flush()
         return self._announcement(incident, Event.CONTINUES, decisions, round_)
+
+    @staticmethod
+    def _listeners(round_: Round, incident: Incident, reason: Reason) -> list[tuple[str, str]]:
+        """Who was told of an incident, or of what became part of it, since each last began."""
+        found: dict[tuple[str, str], None] = {}
+        for number in round_.unit.incidents.family(incident.id):
+            history = round_.history(number)
+            if reason is Reason.GIVEN_BACK and number == incident.id:
+                history = [entry for entry in history if entry.what is not Happened.RELEASED]
+            stands = standing(history, round_.now)
+            since = stands.since if stands else incident.opened_at
+            found |= dict.fromkeys(who_may_rest(round_.unit.outbox.told(number), since))
+        return list(found)
 
     def _tell(
         self, round_: Round, incident: Incident, event: Event, mentions: Iterable[int]

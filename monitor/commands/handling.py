@@ -261,8 +261,8 @@ def release(
     """Give an incident back: it is open again and the next in line is told."""
     from monitor.commands import incidents  # noqa: PLC0415
 
-    with _acting(config, who) as (_, store, by):
-        say(incidents.release(store, incident, by, note))
+    with _acting(config, who) as (settings, store, by):
+        say(incidents.release(store, settings, incident, by, note))
 
 
 @incidents_app.command("assign")

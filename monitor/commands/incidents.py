@@ -21,8 +21,10 @@ from alerts.playbooks import attached, find_step, is_confidential, key, names, p
 from monitor.announcing import Announcer, rulebook_of
 from monitor.app import build_brand, build_links, open_pseudonyms
 from monitor.config import Config
+from monitor.database import StoreError
 from monitor.dossier import Evaluation, gather
 from monitor.dossier_pages import as_json, as_markdown, as_text
+from monitor.log import logger
 from monitor.metrics import Metrics
 from monitor.store import Store, Unit
 from monitor.store.incidents import RefusedError
@@ -73,7 +75,7 @@ def show_list(
             str(incident.id),
             _when(incident.opened_at, zone),
             incident.severity.word,
-            incident.kind.value,
+            f"{incident.kind.value} (drill)" if incident.drill else incident.kind.value,
             incident.brand or "-",
             f"part of {into}" if into else incident.state.value,
             incident.acknowledged_by or "-",
@@ -137,22 +139,26 @@ def acknowledge(store: Store, settings: Config, number: int, by: By, note: str) 
     Raises:
         RefusedError: there is none of that number, or it is not open.
     """
+    announcer = announcer_of(settings, store)
     with store.write() as unit:
         incident = _incident(unit, number)
         if not unit.incidents.acknowledge(number, by.who, by.now, note):
             taken = f" (taken by {incident.acknowledged_by})" if incident.acknowledged_by else ""
             raise RefusedError(f"incident {number} is {incident.state.value} already{taken}")
         unit.flush()
-        announcer = _announcer(settings, unit.fact("installation") or "")
         announcer.taken(unit, _incident(unit, number), by.now)
     return f"incident {number} is yours, {by.who}"
 
 
-def release(store: Store, number: int, by: By, note: str) -> str:
-    """Give an incident back. Raises RefusedError."""
+def release(store: Store, settings: Config, number: int, by: By, note: str) -> str:
+    """Give an incident back; whoever heard that it was taken hears that it is not. Raises RefusedError."""
+    announcer = announcer_of(settings, store)
     with store.write() as unit:
+        incident = _incident(unit, number)
         unit.incidents.release(number, by.who, by.now, note)
-    return f"incident {number} is open again; the next in line will be told"
+        unit.flush()
+        announcer.given_back(unit, incident, by.now)
+    return f"incident {number} is open again; those who were told of it will hear"
 
 
 def assign(store: Store, number: int, whom: str, by: By, note: str) -> str:
@@ -221,19 +227,21 @@ def milestone(store: Store, number: int, what: Happened, by: By, note: str) -> s
 
 def resolve(store: Store, settings: Config, number: int, by: By, note: str) -> str:
     """End an incident; those who were told of it hear that it is over. Raises RefusedError."""
+    announcer = announcer_of(settings, store)
     with store.write() as unit:
         incident = _incident(unit, number)
         if not unit.incidents.resolve(number, by.who, by.now, note):
             raise RefusedError(f"incident {number} is {incident.state.value} already")
-        _tell(unit, settings, number, Event.RESOLVED, by.now)
+        _tell(unit, announcer, number, Event.RESOLVED, by.now)
     return f"incident {number} is resolved; those who were told of it will hear"
 
 
 def reopen(store: Store, settings: Config, number: int, by: By, note: str) -> str:
     """It was not over after all; those who are told of such an incident hear it. Raises RefusedError."""
+    announcer = announcer_of(settings, store)
     with store.write() as unit:
         unit.incidents.reopen(number, by.who, by.now, note)
-        _tell(unit, settings, number, Event.OPENED, by.now)
+        _tell(unit, announcer, number, Event.OPENED, by.now)
     return f"incident {number} is open again"
 
 
@@ -255,12 +263,13 @@ def merge(
     store: Store, settings: Config, number: int, others: Sequence[int], by: By, *, note: str = ""
 ) -> str:
     """Let other incidents become part of one. All of them or none. Raises RefusedError."""
+    announcer = announcer_of(settings, store)
     with store.write() as unit:
         graver = False
         for other in others:
             graver = unit.incidents.merge(number, other, by.who, by.now, note)[1] or graver
         if graver:
-            _tell(unit, settings, number, Event.WORSENED, by.now)
+            _tell(unit, announcer, number, Event.WORSENED, by.now)
     said = " and ".join(str(other) for other in others)
     return f"incident {said} {'is' if len(others) == 1 else 'are'} part of incident {number} now"
 
@@ -303,10 +312,19 @@ def verify(store: Store, sink: TextIO, noted: Sequence[str]) -> list[str]:
 
 
 def announcer_of(settings: Config, store: Store) -> Announcer:
-    """What tells people, as the daemon tells them: with links."""
+    """What tells people, as the daemon tells them: with links and buttons."""
     with store.read() as unit:
         installation = unit.fact("installation") or ""
-    return _announcer(settings, installation, build_links(settings, open_pseudonyms(store)))
+    return _announcer(settings, installation, _links(settings, store))
+
+
+def _links(settings: Config, store: Store) -> LinkMaker | None:
+    """What makes links; None where the key cannot be read: that somebody acts matters more."""
+    try:
+        return build_links(settings, open_pseudonyms(store))
+    except StoreError as error:
+        logger("incidents").warning("told_without_links", error=str(error))
+        return None
 
 
 def _incident(unit: Unit, number: int) -> Incident:
@@ -325,11 +343,10 @@ def _step(unit: Unit, number: int, wanted: str) -> str:
         raise RefusedError(str(error.args[0])) from None
 
 
-def _tell(unit: Unit, settings: Config, number: int, event: Event, now: datetime) -> None:
+def _tell(unit: Unit, announcer: Announcer, number: int, event: Event, now: datetime) -> None:
     """Put into the outbox what must be said of it, in the same transaction."""
     unit.flush()
-    installation = unit.fact("installation") or ""
-    _announcer(settings, installation).tell(unit, _incident(unit, number), event, now)
+    announcer.tell(unit, _incident(unit, number), event, now)
 
 
 def _announcer(settings: Config, installation: str, links: LinkMaker | None = None) -> Announcer:
@@ -349,6 +366,7 @@ def _as_json(incident: Incident, merged_into: int | None) -> dict[str, object]:
         "opened_at": incident.opened_at.isoformat(),
         "acknowledged_by": incident.acknowledged_by,
         "merged_into": merged_into,
+        "drill": incident.drill,
     }
 
 

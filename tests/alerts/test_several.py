@@ -91,6 +91,7 @@ def test_one_incident_is_not_several():
     ("reason", "marker", "sentence"),
     [
         (Reason.TAKEN, "[Taken]", "Anna has taken this: you need not do anything."),
+        (Reason.GIVEN_BACK, "[Given back: high]", "has given it back: it is open again."),
         (Reason.ESCALATED, "[Unanswered: high]", "Nobody has taken this yet."),
         (
             Reason.REMINDER,

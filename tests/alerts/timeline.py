@@ -343,6 +343,7 @@ class Timeline:
             raise ValueError(f'"{words}" is nothing that can happen')
         verb, what = verbs[0]
         before = case.incident.state
+        was = standing(case.history, now)
         case.history.append(Entry(now, what, words.removesuffix(f" {verb}")))
         stands = standing(case.history, now)
         if stands is None:
@@ -357,6 +358,9 @@ class Timeline:
         elif what is Happened.ACKNOWLEDGED:
             for to in who_may_rest(case.told, stands.since):
                 self._news(case, Event.CONTINUES, Reason.TAKEN, to, now)
+        elif what is Happened.RELEASED and was is not None:
+            for to in who_may_rest(case.told, was.since):
+                self._news(case, Event.CONTINUES, Reason.GIVEN_BACK, to, now)
 
     # -- what the daemon decides ------------------------------------------------------------------
 

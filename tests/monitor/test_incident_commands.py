@@ -162,6 +162,42 @@ def test_taking_an_incident_tells_those_who_were_rung(run: Run, store: Store, fo
     assert ("crisis team", "taken") in sql(store.path, "SELECT receiver, reason FROM notification")
 
 
+def test_whoever_heard_that_it_was_taken_hears_that_it_was_given_back(
+    run: Run, store: Store, folder: Path
+) -> None:
+    number = str(leak(store, folder))
+    run("incidents", "ack", number)
+    done = run("incidents", "release", number, "--note", "my shift ends")
+    assert "those who were told of it will hear" in done.stderr
+    told = sql(store.path, "SELECT reason FROM notification ORDER BY id")
+    assert told == [("opened",), ("taken",), ("given_back",)]
+
+
+def test_what_the_command_line_tells_has_links_as_the_daemons_messages_have(
+    run: Run, store: Store, folder: Path
+) -> None:
+    with (folder / "config.toml").open("a", encoding="utf-8") as config:
+        config.write('[web]\nenabled = true\npublic_url = "https://merkwacht.example.com"\n')
+    number = str(leak(store, folder))
+    for act in ("ack", "release", "resolve", "reopen"):
+        run("incidents", act, number)
+    query = "SELECT reason, message ->> 'link' FROM notification WHERE reason <> 'opened' OR id > 1"
+    links = dict(sql(store.path, query))
+    assert set(links) == {"taken", "given_back", "resolved", "opened"}
+    assert {str(link)[:29] for link in links.values()} == {"https://merkwacht.example.com"}
+
+
+def test_without_the_key_of_links_somebody_can_take_it_all_the_same(
+    run: Run, store: Store, folder: Path
+) -> None:
+    number = leak(store, folder)
+    key = store.path.with_name(store.path.name + ".key")
+    key.write_text("no key", encoding="ascii")
+    run("incidents", "ack", str(number))
+    assert state(store, number) is IncidentState.ACKNOWLEDGED
+    assert ("crisis team", "taken") in sql(store.path, "SELECT receiver, reason FROM notification")
+
+
 def test_the_end_is_told_and_so_is_the_second_beginning(
     run: Run, store: Store, folder: Path
 ) -> None:
@@ -234,7 +270,7 @@ def test_merging_closes_without_an_all_clear(run: Run, store: Store, folder: Pat
     assert "became part of incident 1" in run("incidents", "show", str(other)).stdout
 
 
-def test_whoever_heard_of_what_was_merged_hears_that_it_is_over(
+def test_whoever_heard_of_what_was_merged_hears_that_it_is_taken_and_over(
     run: Run, store: Store, folder: Path
 ) -> None:
     two = CONFIG.replace("[[routes]]", '[[receivers]]\nname = "ops"\nchannels = ['
@@ -245,6 +281,9 @@ def test_whoever_heard_of_what_was_merged_hears_that_it_is_over(
     )
     other = leak(store, folder, 2, text="Nog eens.")
     run("incidents", "merge", str(one), str(other))
+    run("incidents", "ack", str(one))
+    takes = sql(store.path, "SELECT receiver, incident_id FROM notification WHERE reason = 'taken'")
+    assert sorted(takes) == [("crisis team", one), ("ops", one)]
     run("incidents", "resolve", str(one))
     ends = sql(
         store.path, "SELECT receiver, incident_id FROM notification WHERE event = 'resolved'"

@@ -206,7 +206,10 @@ class StoredTimeline(Timeline):
                     unit.incidents.reopen(number, who, now)
                     self._tell(unit, number, Event.OPENED, now)
                 case Happened.RELEASED:
+                    before = self._incident(unit, number)
                     unit.incidents.release(number, who, now)
+                    unit.flush()
+                    self.announcer.given_back(unit, before, now)
                 case _:
                     unit.incidents.record(number, what, who, now)
 
