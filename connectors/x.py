@@ -61,7 +61,14 @@ _LEAST_LOOK_BACK = timedelta(minutes=2)
 _LEAST_PAGE = 10
 _MOST_GAPS = 20
 _MAX_BYTES = 8 * 2**20
-_TWEET_FIELDS = ("created_at", "lang", "public_metrics", "author_id", "note_tweet")
+_TWEET_FIELDS = (
+    "created_at",
+    "lang",
+    "public_metrics",
+    "author_id",
+    "note_tweet",
+    "conversation_id",
+)
 _USER_FIELDS = ("username", "public_metrics")
 
 
@@ -603,6 +610,7 @@ def _post(item: Mapping[str, Any], authors: Mapping[str, Mapping[str, Any]]) -> 
     author_id = item.get("author_id")
     author = authors.get(str(author_id), {})
     metrics = item.get("public_metrics") or {}
+    began = item.get("conversation_id")
     return Post(
         platform="x",
         id=ident,
@@ -620,6 +628,7 @@ def _post(item: Mapping[str, Any], authors: Mapping[str, Mapping[str, Any]]) -> 
             + (_count(metrics.get("quote_count")) or 0),
             replies=_count(metrics.get("reply_count")) or 0,
         ),
+        thread=f"https://x.com/i/web/status/{began}" if _is_id(began) and began != ident else None,
     )
 
 

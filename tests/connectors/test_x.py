@@ -137,6 +137,15 @@ def test_a_post_of_x_becomes_ours(x: XLike, poller: Poller) -> None:
     assert (post.engagement.likes, post.engagement.shares, post.engagement.replies) == (13, 3, 3)
 
 
+def test_an_answer_leads_to_the_post_that_began_the_conversation(x: XLike, poller: Poller) -> None:
+    [first] = x.say("zonnehoek")
+    x.posts[-1]["conversation_id"] = first
+    [answer] = x.say("zonnehoek nee", conversation_id=first)
+    [odd] = x.say("zonnehoek", conversation_id="../evil")
+    threads = {post.id: post.thread for post in poller.posts()}
+    assert threads == {first: None, answer: f"https://x.com/i/web/status/{first}", odd: None}
+
+
 def test_long_posts_come_in_full(x: XLike, poller: Poller) -> None:
     x.say("Begin van een…", note_tweet={"text": "Begin van een lang verhaal"})
     assert poller.posts()[0].text == "Begin van een lang verhaal"
@@ -198,7 +207,10 @@ def test_a_search_asks_for_what_we_need(x: XLike, poller: Poller, server: FaultS
     assert request.headers["user-agent"].startswith("Merkwacht/")
     assert request.query["query"] == "(zonnehoek OR harskamp) -is:retweet"
     assert request.query["start_time"] == "2026-11-09T12:00:00Z"
-    assert request.query["tweet.fields"] == "created_at,lang,public_metrics,author_id,note_tweet"
+    fields = request.query["tweet.fields"].split(",")
+    assert fields == [
+        *("created_at", "lang", "public_metrics", "author_id", "note_tweet", "conversation_id")
+    ]
     assert request.query["expansions"] == "author_id"
     assert request.query["max_results"] == "100"
 
