@@ -235,6 +235,9 @@ class SourceBase(Options):
     brands' queries and counts for no brand."""
     canary_hours: float = Field(default=24, gt=0, le=24 * 30)
     """Hours of listening in which the canary may find nothing."""
+    retention_days: int | None = Field(default=None, ge=1, le=3650)
+    """Days after which its posts are deleted, counted from when they were read, where the platform's terms
+    allow less than store.retention_days. Default: as the store."""
 
 
 class PricedBase(SourceBase):
@@ -423,7 +426,7 @@ def parse(text: str, file: Path, *, secrets: bool = True) -> Config:
         ]
     if problems or config is None:
         raise ConfigError(file, problems)
-    return _at_home(config).model_copy(update={"store": _anchored(config.store, file)})
+    return _at_home(config).model_copy(update={"store": anchored(config.store, file)})
 
 
 def _at_home(config: Config) -> Config:
@@ -443,7 +446,8 @@ def _at_home(config: Config) -> Config:
     return config.model_copy(update=changed)
 
 
-def _anchored(options: StoreOptions, file: Path) -> StoreOptions:
+def anchored(options: StoreOptions, file: Path) -> StoreOptions:
+    """The same with an absolute path to the database: one that is relative counts from its place."""
     if options.path.is_absolute():
         return options
     folder = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
