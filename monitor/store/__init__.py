@@ -31,6 +31,7 @@ from monitor.store.feedback import Feedback
 from monitor.store.following import Following
 from monitor.store.incidents import Incidents
 from monitor.store.intake import Intakes
+from monitor.store.looking import Looking
 from monitor.store.mentions import Mentions
 from monitor.store.news import Waiting
 from monitor.store.outages import Outages
@@ -64,6 +65,7 @@ class Unit:
         self.feedback = Feedback(session)
         self.register = Register(session)
         self.intake = Intakes(session)
+        self.looking = Looking(session)
 
     def fact(self, key: str) -> str | None:
         """A remembered fact about the installation."""
