@@ -452,6 +452,11 @@ def build_thinking(
             sources=sources,
             announcer=announcer,
             retention=timedelta(days=config.store.retention_days),
+            shorter={
+                source.name: timedelta(days=source.retention_days)
+                for source in config.sources
+                if source.retention_days is not None
+            },
             metrics=metrics,
             now=now,
         ),
@@ -745,6 +750,7 @@ _NO_IDENTITY = {
     "silent_after_seconds",
     "canary",
     "canary_hours",
+    "retention_days",
     "budget",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from alerts.base import Event, Incident, IncidentState, Severity, Signal, SignalKind
@@ -38,11 +38,14 @@ class TendStep:
         retention: timedelta,
         metrics: Metrics,
         now: Callable[[], datetime],
+        shorter: Mapping[str, timedelta] | None = None,
     ) -> None:
         self._store = store
         self._sources = {source.name: source for source in sources}
         self._announcer = announcer
         self._retention = retention
+        self._shorter = dict(shorter or {})
+        """How long posts of a source are kept, where that is less; also of sources that are switched off."""
         self._metrics = metrics
         self._now = now
         self._watch = SilenceWatch()
@@ -71,17 +74,27 @@ class TendStep:
                 if why := self._over(unit, incident):
                     unit.incidents.resolve(incident.id, "merkwacht", now, why)
                     announcements.append(self._announcer.tell(unit, incident, Event.RESOLVED, now))
+        deleted = self._purge(now)
+        self._measure(now)
+        return deleted, announcements
+
+    def _purge(self, now: datetime) -> int:
+        """Delete what is too old, a chunk of it; returns how many mentions."""
         with self._store.write() as unit:
             deleted = unit.mentions.purge(
                 now - self._retention, keep_states=HELD, limit=PURGE_CHUNK
             )
+            for name, kept in self._shorter.items():
+                deleted += unit.mentions.purge(
+                    now - kept, keep_states=HELD, limit=PURGE_CHUNK, source=name
+                )
+                unit.incidents.forget_evidence(now - kept, now, limit=PURGE_CHUNK, source=name)
             unit.sources.purge_rejects(now - self._retention)
             # Of what is over for as long; what burns keeps its evidence, however old.
             unit.incidents.forget_evidence(now - self._retention, now, limit=PURGE_CHUNK)
         if deleted:
             self._log.info("purged", mentions=deleted, older_than_days=self._retention.days)
-        self._measure(now)
-        return deleted, announcements
+        return deleted
 
     def _silent(self, unit: Unit, now: datetime) -> list[Signal]:
         """A signal for each source that brings nothing, or has been dark for longer than it may."""

@@ -114,18 +114,29 @@ class Evidence:
         )
         return {number for number in self._session.exec(query) if number is not None}
 
-    def forget(self, before: datetime, now: datetime, *, limit: int) -> dict[int, int]:
+    def forget(
+        self, before: datetime, now: datetime, *, limit: int, source: str | None = None
+    ) -> dict[int, int]:
         """Overwrite the evidence of incidents that ended before a moment; how many pieces of each.
 
-        What still burns keeps all of it, however old. The digests stay.
+        What still burns keeps all of it, however old. The digests stay. Of one ``source``: pieces that
+        were kept before the moment, whenever their incident ended.
         """
+        old = (
+            [col(IncidentRow.resolved_at) < before]
+            if source is None
+            else [
+                col(EvidenceRow.at) < before,
+                col(EvidenceRow.content)["source"].as_string() == source,
+            ]
+        )
         over = (IncidentState.RESOLVED.value, IncidentState.REVIEWED.value)
         query = (
             select(EvidenceRow)
             .join(IncidentRow, col(IncidentRow.id) == EvidenceRow.incident_id)
             .where(
                 col(IncidentRow.state).in_(over),
-                col(IncidentRow.resolved_at) < before,
+                *old,
                 col(EvidenceRow.content)[_GONE].as_string().is_(None),
             )
             .order_by(col(EvidenceRow.id))

@@ -121,6 +121,11 @@ class Incidents:
         row = self._session.get(IncidentRow, incident_id)
         return None if row is None else to_incident(row)
 
+    def held(self, incident_ids: Collection[int]) -> list[object]:
+        """The rows of incidents: as long as somebody holds them, none is read again."""
+        query = select(IncidentRow).where(col(IncidentRow.id).in_(incident_ids))
+        return list(self._session.exec(query))
+
     def open(self, signal: Signal, now: datetime) -> Incident:
         """A new incident from its first signal."""
         row = IncidentRow(
@@ -204,12 +209,15 @@ class Incidents:
         """Keep what mentions say, so that it survives whatever becomes of them; once each."""
         return self.evidence.keep(incident_id, mention_ids, now)
 
-    def forget_evidence(self, before: datetime, now: datetime, *, limit: int) -> dict[int, int]:
+    def forget_evidence(
+        self, before: datetime, now: datetime, *, limit: int, source: str | None = None
+    ) -> dict[int, int]:
         """Overwrite the evidence of incidents that ended before a moment; how many pieces of each.
 
-        To be called now and then with the moment before which nothing is kept any more.
+        To be called now and then with the moment before which nothing is kept any more. Of one
+        ``source``: what was kept before it, as soon as the incident is over.
         """
-        found = self.evidence.forget(before, now, limit=limit)
+        found = self.evidence.forget(before, now, limit=limit, source=source)
         for incident_id, pieces in found.items():
             note = f"{pieces} {'piece' if pieces == 1 else 'pieces'} of evidence"
             self.chain.write(incident_id, now, PROGRAM, Happened.FORGOTTEN, note)
@@ -570,8 +578,13 @@ class Incidents:
 
     def count_burning(self) -> Counter[tuple[str, SignalKind]]:
         """How many incidents burn, by brand and kind; drills do not."""
+        query = (
+            select(IncidentRow.brand, IncidentRow.kind, func.count())
+            .where(text(BURNING), ~col(IncidentRow.drill))
+            .group_by(IncidentRow.brand, IncidentRow.kind)
+        )
         return Counter(
-            (incident.brand, incident.kind) for incident in self.burning() if not incident.drill
+            {(brand, SignalKind(kind)): count for brand, kind, count in self._session.exec(query)}
         )
 
 

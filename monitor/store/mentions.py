@@ -622,21 +622,30 @@ class Mentions:
         """How many mentions there are."""
         return self._session.exec(select(func.count()).select_from(MentionRow)).one()
 
-    def purge(self, before: datetime, *, keep_states: Collection[str], limit: int) -> int:
+    def purge(
+        self,
+        before: datetime,
+        *,
+        keep_states: Collection[str],
+        limit: int,
+        source: str | None = None,
+    ) -> int:
         """Delete up to ``limit`` mentions published before a moment; returns how many.
 
-        Those that incidents in ``keep_states`` are about stay.
+        Those that incidents in ``keep_states`` are about stay. Of one ``source``: those that were *read*
+        before it, since what platforms limit is how long we keep a post, and it may be old when it comes.
         """
+        old = (
+            [col(MentionRow.published_at) < before]
+            if source is None
+            else [MentionRow.source == source, col(MentionRow.seen_at) < before]
+        )
         held = (
             select(IncidentMentionRow.mention_id)
             .join(IncidentRow, col(IncidentRow.id) == IncidentMentionRow.incident_id)
             .where(col(IncidentRow.state).in_(keep_states))
         )
-        chosen = (
-            select(MentionRow.id)
-            .where(col(MentionRow.published_at) < before, col(MentionRow.id).not_in(held))
-            .limit(limit)
-        )
+        chosen = select(MentionRow.id).where(*old, col(MentionRow.id).not_in(held)).limit(limit)
         statement = delete(MentionRow).where(col(MentionRow.id).in_(chosen))
         return self._session.connection().execute(statement).rowcount
 
