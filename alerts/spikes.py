@@ -81,6 +81,8 @@ FALSE_ALARMS: Mapping[Sensitivity, QuietFigures] = {
 }
 """As measured on simulated series in which nothing happens; ``docs/spikes.md`` says how."""
 
+_MOST = 1e15
+"""Nothing is counted beyond, and squares and sums of squares stay within what a number can hold."""
 _SCORE_ZERO = -2.0
 """What chance shows a hundred times a month scores 0."""
 _SILENT_FOR = _DAY
@@ -115,7 +117,7 @@ class SpikeVerdict:
     upper: float
     """Highest ordinary value of this bucket: about one bucket in a thousand is above."""
     score: float
-    """0..1, monotone in surprise; 0.5 is where the default sensitivity rings."""
+    """0..1, monotone in surprise; 0.5 is where the sensitivity in use rings."""
     alert: bool
     """Whether the alarm newly rings: once per spike."""
     warming_up: bool
@@ -131,9 +133,9 @@ class SpikeVerdict:
 
 
 def check_count(value: float) -> None:
-    """Raise ValueError unless ``value`` can be a count: finite and at least 0."""
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"a count is a number of at least 0, not {value}")
+    """Raise ValueError unless ``value`` can be a count: from 0 to a million billions."""
+    if not 0 <= value <= _MOST:
+        raise ValueError(f"a count is a number of at least 0 and at most {_MOST:g}, not {value}")
 
 
 def _aware(at: datetime) -> int:

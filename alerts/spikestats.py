@@ -39,16 +39,18 @@ def surprise(value: float, mean: float, dispersion: float) -> float:
 
 def _signed_root(counted: float, mean: float, dispersion: float) -> tuple[float, float]:
     """Signed root of the deviance, and the saddle point scaled to match it near the mean."""
+    over = counted - mean
+    # As logarithms of 1 + x: at a million and more, those of the counts themselves would cancel out.
     if dispersion > 0:
-        ratio = math.log((counted * (1 + dispersion * mean)) / (mean * (1 + dispersion * counted)))
-        shrink = math.log((1 + dispersion * counted) / (1 + dispersion * mean)) / dispersion
+        ratio = math.log1p(over / (mean * (1 + dispersion * counted)))
+        shrink = math.log1p(dispersion * over / (1 + dispersion * mean)) / dispersion
         spread = counted * (1 + dispersion * counted)
     else:
-        ratio = math.log(counted / mean)
-        shrink = counted - mean
+        ratio = math.log1p(over / mean)
+        shrink = over
         spread = counted
     deviance = max(0.0, 2 * (counted * ratio - shrink))
-    root = math.copysign(math.sqrt(deviance), counted - mean)
+    root = math.copysign(math.sqrt(deviance), over)
     # The lattice form 2 sinh(s/2) of the saddle point belongs to whole counts.
     scaled = 2 * math.sinh(max(-300.0, min(300.0, ratio / 2))) * math.sqrt(spread)
     return root, scaled

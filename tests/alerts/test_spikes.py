@@ -173,7 +173,7 @@ def test_a_restart_in_a_spike_or_weeks_on_changes_nothing(at: int) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.floats(0, 1e9), min_size=1, max_size=100))
+@given(st.lists(st.one_of(st.floats(0, 1e6), st.floats(0, 1e15)), min_size=1, max_size=100))
 def test_scores_and_bounds_are_always_in_their_range(counts: list[float]) -> None:
     for verdict in feed(counts, bucket=timedelta(minutes=5)):
         assert 0 <= verdict.score <= 1
@@ -454,6 +454,7 @@ def test_memory_does_not_grow_with_history() -> None:
         (MONDAY, 1.0, "not later"),
         (MONDAY + HOUR, -1.0, "at least 0"),
         (MONDAY + HOUR, math.nan, "at least 0"),
+        (MONDAY + HOUR, 1e300, "at most 1e\\+15"),
     ],
 )
 def test_what_cannot_be_a_bucket_is_refused(at: datetime, value: float, says: str) -> None:
@@ -538,6 +539,17 @@ def test_surprise_is_the_negative_binomial_tail(mean: float, dispersion: float, 
     value = math.ceil(mean * times) + 1
     exact = exact_surprise(value, mean, dispersion)
     assert surprise(value, mean, dispersion) == pytest.approx(exact, rel=0.05, abs=0.05)
+
+
+@pytest.mark.parametrize("mean", [1e6, 1e9, 1e12, 1e15])
+@pytest.mark.parametrize("deviations", [0.002, 0.1, 1.0, 5.0])
+def test_counts_of_any_size_surprise_by_how_far_they_lie_from_the_mean(
+    mean: float, deviations: float
+) -> None:
+    def at(mean: float) -> float:
+        return surprise(mean + deviations * math.sqrt(mean + 0.05 * mean * mean), mean, 0.05)
+
+    assert 0.3 < at(mean) == pytest.approx(at(1e5), abs=0.01)
 
 
 @given(st.floats(0.01, 1e5), st.floats(0, 3), st.floats(1, 1e6), st.floats(1, 1e5))
