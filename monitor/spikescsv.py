@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TextIO
 
-from alerts.spikes import SpikeDetector, check_count
+from alerts.spikes import SpikeDetector, SpikeVerdict, check_count
 
 _HEADER = ["timestamp", "value"]
 _FIRST_ROWS = 12
@@ -30,14 +30,16 @@ class _Row:
     timestamp: str
     at: datetime
     text: str
-    value: float
+    value: float | None
+    """None where nothing was counted: a gap, not a zero."""
 
 
 def run(source: TextIO, sink: TextIO, *, bucket: timedelta | None, timezone: str) -> int:
     """Read ``timestamp,value`` rows and write ``timestamp,value,expected,score,alert`` rows.
 
     Args:
-        source: CSV with a header. Timestamps are ISO 8601; without an offset they are UTC.
+        source: CSV with a header. Timestamps are ISO 8601; without an offset they are UTC. An empty
+            value is a gap.
         sink: gets a header and one row for each good row, timestamp and value as they came.
         bucket: length of a bucket, or None for the commonest step between the first rows.
         timezone: IANA name that decides which hours and days are alike.
@@ -91,27 +93,32 @@ class _Table:
         if self._detector is None:
             self._gather(row)
             return
-        verdict = self._detector.advance(row.at, row.value)
+        verdict = _advance(self._detector, row)
         self._write(row, verdict.expected, verdict.score, alert=verdict.alert)
 
     def _gather(self, row: _Row) -> None:
         """Answer a row before the length of a bucket is known, with the mean so far."""
-        check_count(row.value)
+        if row.value is not None:
+            check_count(row.value)
         if self._first and row.at <= self._first[-1].at:
             raise ValueError(f"{row.timestamp} is not later than the row before")
-        values = [before.value for before in self._first]
-        expected = sum(values) / len(values) if values else row.value
+        values = [before.value for before in self._first if before.value is not None]
+        expected = sum(values) / len(values) if values else row.value or 0.0
         self._write(row, expected, 0.0, alert=False)
         self._first.append(row)
         if len(self._first) == _FIRST_ROWS:
             self._detector = self._detect(commonest_step([first.at for first in self._first]))
             for first in self._first:
-                self._detector.advance(first.at, first.value)
+                _advance(self._detector, first)
 
     def _write(self, row: _Row, expected: float, score: float, *, alert: bool) -> None:
         numbers = f"{expected:.4g}", f"{score:.6f}", int(alert)
         self._writer.writerow([row.timestamp, row.text, *numbers])
         self._sink.flush()
+
+
+def _advance(detector: SpikeDetector, row: _Row) -> SpikeVerdict:
+    return detector.advance(row.at, row.value or 0.0, covered=row.value is not None)
 
 
 def commonest_step(times: Iterable[datetime]) -> timedelta:
@@ -131,7 +138,7 @@ def _parse(cells: list[str]) -> _Row:
     except ValueError:
         raise ValueError(f"{timestamp[:50]!r} is no ISO 8601 time") from None
     try:
-        value = float(text)
+        value = float(text) if text else None
     except ValueError:
         raise ValueError(f"{text[:50]!r} is no number") from None
     return _Row(timestamp, at if at.tzinfo else at.replace(tzinfo=UTC), text, value)

@@ -102,6 +102,40 @@ def test_gaps_are_no_zeros() -> None:
     assert float(rows[24 * 7 + 12]["expected"]) == pytest.approx(11, rel=0.3)
 
 
+@pytest.mark.parametrize("at", [0, 5, 11, 12, 24 * 7])
+def test_an_empty_value_is_a_gap_and_answered(at: int) -> None:
+    lines = table(WAVE * 14).splitlines()
+    empty = {at + 1, at + 3}
+    holes = [line.split(",")[0] + "," if i in empty else line for i, line in enumerate(lines)]
+    status, rows = answer("\n".join(holes), bucket=timedelta(hours=1))
+    assert (status, len(rows)) == (0, 24 * 14)
+    assert [(row["value"], row["score"], row["alert"]) for row in rows if not row["value"]] == [
+        ("", "0.000000", "0")
+    ] * 2
+    left_out = [line for i, line in enumerate(lines) if i not in empty]
+    others = answer("\n".join(left_out), bucket=timedelta(hours=1))[1]
+    assert [row for row in rows if row["value"]] == others
+
+
+def test_empty_values_do_not_hide_the_width_of_a_bucket() -> None:
+    lines = table(WAVE * 2).splitlines()
+    holes = [line.split(",")[0] + "," if 0 < i < 8 else line for i, line in enumerate(lines)]
+    status, rows = answer("\n".join(holes))
+    assert (status, len(rows)) == (0, 48)
+    assert [float(row["expected"]) for row in rows[:7]] == [0.0] * 7
+
+
+def test_more_than_can_be_counted_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = table(WAVE * 2).splitlines()
+    lines[20:22] = ["2026-01-05 19:00:00,1e16", "2026-01-05 20:00:00,inf"]
+    status, rows = answer("\n".join(lines))
+    assert (status, len(rows)) == (1, 46)
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "line 21",
+        "line 22",
+    ]
+
+
 def test_the_bucket_is_the_commonest_step_and_at_most_a_day() -> None:
     minutes = [0, 5, 10, 25, 30, 35]
     times = [datetime(2026, 1, 5, tzinfo=UTC) + timedelta(minutes=m) for m in minutes]
