@@ -25,6 +25,7 @@ from rich.console import Console
 
 from classifiers.base import AbuseLabel, SentimentLabel
 from monitor.commands.backing_up import backup, restore
+from monitor.commands.doctor import doctor
 from monitor.commands.drilling import drill
 from monitor.commands.feeds import feeds_app
 from monitor.commands.frame import EXIT_FAILURES, EXIT_USAGE, ConfigOption
@@ -37,6 +38,7 @@ from monitor.commands.frame import progress as _progress
 from monitor.commands.frame import say as _say
 from monitor.commands.frame import time_of as _time_of
 from monitor.commands.handling import incidents_app, routes_app, silence_app
+from monitor.commands.tracing import trace
 
 if TYPE_CHECKING:
     from classifiers.assessor import Assessor
@@ -60,6 +62,8 @@ app.add_typer(incidents_app, name="incidents")
 app.add_typer(silence_app, name="silence")
 app.add_typer(routes_app, name="routes")
 app.command("drill")(drill)
+app.command("doctor")(doctor)
+app.command("trace")(trace)
 app.command("backup")(backup)
 app.command("restore")(restore)
 fingerprint_app = typer.Typer(

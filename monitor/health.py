@@ -1,0 +1,682 @@
+"""How an installation fares, each thing that is wrong with its remedy: for ``merkwacht doctor``.
+
+Looks only: nothing is stored, sent or mended. Every part is looked at by itself, so that what is
+broken hides nothing else.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import platform
+import pwd
+import sqlite3
+import stat
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from alerts import CHANNELS
+from alerts.base import DeliveryFault
+from alerts.clocks import ClockState
+from alerts.plain import one_line
+from classifiers.embedded import EmbeddedModel, ModelError
+from classifiers.second_opinion import SecondOpinionOptions
+from connectors import CONNECTORS
+from connectors.base import Darkness
+from connectors.options import Options, secret_fields
+from monitor import copying
+from monitor.app import is_running, open_pseudonyms, program_version
+from monitor.backup import key_of
+from monitor.config import (
+    Config,
+    ConfigError,
+    HttpOptions,
+    StoreOptions,
+    anchored,
+    find,
+    load,
+)
+from monitor.copying import in_words, size_of
+from monitor.database import HEAD, StoreError, explained, former, newer, schema_of
+from monitor.heartbeat import HeartbeatOptions
+from monitor.store import Store, Unit
+
+_AHEAD = timedelta(minutes=2)
+"""A stored moment may be so far ahead of the clock."""
+_LATE = timedelta(minutes=15)
+"""A poll may be so late, a notification may have waited so long."""
+_RECENT = timedelta(days=7)
+"""Dead letters of so long ago are history."""
+_COPY_AGE = timedelta(days=30)
+"""After so long a copy from before an upgrade has done its duty."""
+_LOG_LIMIT = 512 * 1024 * 1024
+_SPARE = 256 * 1024 * 1024
+"""Bytes that should be free besides what a copy of the database needs."""
+_LINE = 400
+
+_DARK_REMEDIES: Mapping[Darkness, str] = {
+    Darkness.REFUSED: "renew its credentials or mend its address in the configuration, then "
+    "try: merkwacht check --online",
+    Darkness.BLOCKED: "see with a browser whether it answers from this machine; it may refuse "
+    "programs, or a firewall or proxy may stand between",
+    Darkness.QUOTA: "wait until its allowance is renewed, raise the plan, or lengthen "
+    "interval_seconds",
+    Darkness.ERROR: "try: merkwacht check --online; it goes on by itself once it answers",
+    Darkness.DOWN: "start the daemon: systemctl start merkwacht",
+}
+_DELIVERY_REMEDIES: Mapping[DeliveryFault, str] = {
+    DeliveryFault.TIMEOUT: "see whether its server is up and reachable from here",
+    DeliveryFault.UNREACHABLE: "see whether its server is up; check host, port, DNS and firewall",
+    DeliveryFault.TLS: "renew the server's certificate, or give its authority in the configuration",
+    DeliveryFault.UNAUTHORIZED: "renew its password or token in the configuration, then reload",
+    DeliveryFault.RATE_LIMITED: "lower messages_per_minute of the channel, or group alerts",
+    DeliveryFault.REFUSED: "mend the addresses of its receivers, then reload",
+    DeliveryFault.SERVER_ERROR: "ask who runs its server; what waits leaves by itself",
+    DeliveryFault.INTERNAL: "see the log, and please report it",
+}
+
+
+class Grade(StrEnum):
+    """How a part fares."""
+
+    GOOD = "good"
+    NOTE = "note"
+    """Worth knowing, nothing to do."""
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How one part of an installation fares."""
+
+    part: str
+    grade: Grade
+    what: str
+    remedy: str = ""
+    """What to do; of everything that is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One page on an installation."""
+
+    findings: tuple[Finding, ...]
+    valid: bool
+    """Whether the configuration is."""
+    file: Path | None
+    database: Path | None
+    timezone: str
+    examined_at: datetime
+
+    @property
+    def wrong(self) -> tuple[Finding, ...]:
+        """What is to be mended."""
+        return tuple(each for each in self.findings if each.grade is Grade.WRONG)
+
+
+Findings = Iterator[Finding]
+
+
+def examine(given: Path | None, *, now: datetime, running: Path = Path("/run")) -> Report:
+    """Look at everything.
+
+    Args:
+        given: the configuration; None: where it usually is.
+        now: the present.
+        running: where services leave word of themselves (``/run``).
+    """
+    findings = [*_versions()]
+    config: Config | None = None
+    file: Path | None = None
+    try:
+        file = find(given)
+        config = load(file, secrets=False)
+    except ConfigError as error:
+        findings += [
+            Finding(
+                "configuration",
+                Grade.WRONG,
+                one_line(f"{error.file}: {each.path}: {each.message}", _LINE),
+                "mend it, then: merkwacht check",
+            )
+            for each in error.problems
+        ]
+    else:
+        findings.append(_summary(file, config))
+    raw = {} if file is None else _raw(file)
+    database = None if file is None else _database(file, raw, config)
+    if file is not None:
+        findings += _config_modes(file, raw)
+    if database is not None:
+        findings += _state_modes(database)
+        findings += _data(database, config, now)
+        findings += _daemon(database, HttpOptions() if config is None else config.http)
+    findings += _model(config)
+    findings += _time_service(running)
+    return Report(
+        findings=tuple(findings),
+        valid=config is not None,
+        file=file,
+        database=database,
+        timezone="UTC" if config is None else config.timezone,
+        examined_at=now,
+    )
+
+
+# -- what is configured ----------------------------------------------------------------------------
+
+
+def _versions() -> Findings:
+    yield Finding(
+        "versions",
+        Grade.GOOD,
+        f"Merkwacht {program_version()}, schema {HEAD}, Python {platform.python_version()}, "
+        f"SQLite {sqlite3.sqlite_version}",
+    )
+
+
+def _summary(file: Path, config: Config) -> Finding:
+    tables = ("brands", "sources", "channels", "receivers", "routes")
+    counts = ", ".join(f"{name} {len(getattr(config, name))}" for name in tables)
+    return Finding("configuration", Grade.GOOD, f"{file}: valid ({counts})")
+
+
+def _raw(file: Path) -> dict[str, Any]:
+    """The configuration as it is written; empty where it is no TOML."""
+    try:
+        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _database(file: Path, raw: Mapping[str, Any], config: Config | None) -> Path:
+    """Where the database is, as far as a broken configuration says."""
+    if config is not None:
+        return config.store.path
+    store = raw.get("store")
+    path = store.get("path") if isinstance(store, dict) else None
+    options = StoreOptions(path=Path(path)) if isinstance(path, str) and path else StoreOptions()
+    return anchored(options, file).path
+
+
+# -- who may read and write what -------------------------------------------------------------------
+
+
+def _config_modes(file: Path, raw: Mapping[str, Any]) -> Findings:
+    inline, files = [], []
+    for where, table, model in _tables_with_secrets(raw):
+        for name in secret_fields(model):
+            value, named = table.get(name), table.get(f"{name}_file")
+            if isinstance(value, str):
+                inline.append(f"{where}.{name}")
+            if isinstance(value, dict) and isinstance(value.get("file"), str):
+                named = value["file"]
+            if isinstance(named, str):
+                files.append(file.absolute().parent / Path(named).expanduser())
+    web = raw.get("web")
+    if isinstance(web, dict) and isinstance(web.get("key_file"), str):
+        files.append(file.absolute().parent / web["key_file"])
+    mode = _mode(file)
+    if inline and mode is not None and mode & stat.S_IROTH:
+        yield Finding(
+            "permissions",
+            Grade.WRONG,
+            f"{file} holds secrets ({', '.join(inline)}) and everybody may read it "
+            f"(mode {mode:04o})",
+            f"chmod 0640 {file}; then give new secrets: these may have been read",
+        )
+    elif mode is not None and mode & stat.S_IWOTH:
+        yield Finding(
+            "permissions",
+            Grade.WRONG,
+            f"everybody may change {file} (mode {mode:04o})",
+            f"chmod 0640 {file}, and look through it",
+        )
+    for each in dict.fromkeys(files):
+        mode = _mode(each)
+        if mode is not None and mode & (stat.S_IROTH | stat.S_IWOTH):
+            yield Finding(
+                "permissions",
+                Grade.WRONG,
+                f"everybody may read or change the secret in {each} (mode {mode:04o})",
+                f"chmod 0640 {each}; then give a new secret: this one may have been read",
+            )
+
+
+def _tables_with_secrets(
+    raw: Mapping[str, Any],
+) -> Iterator[tuple[str, Mapping[str, Any], type[Options]]]:
+    connectors: Mapping[str, Any] = dict(CONNECTORS)
+    channels: Mapping[str, Any] = dict(CHANNELS)
+    for name, plugins in (("sources", connectors), ("channels", channels)):
+        items = raw.get(name)
+        for number, item in enumerate(items if isinstance(items, list) else ()):
+            if isinstance(item, dict) and (plugin := plugins.get(str(item.get("kind")))):
+                yield f"{name}[{number}]", item, plugin.Options
+    classifiers = raw.get("classifiers")
+    opinion = classifiers.get("second_opinion") if isinstance(classifiers, dict) else None
+    if isinstance(opinion, dict):
+        yield "classifiers.second_opinion", opinion, SecondOpinionOptions
+    if isinstance(raw.get("heartbeat"), dict):
+        yield "heartbeat", raw["heartbeat"], HeartbeatOptions
+
+
+def _state_modes(database: Path) -> Findings:
+    folder = database.parent
+    mode = _mode(folder)
+    if mode is None:
+        yield Finding(
+            "permissions",
+            Grade.WRONG,
+            f"{folder}: no such folder, or it may not be looked into",
+            f"install -d -m 0700 {folder}, owned by whom the daemon runs as; or mend store.path",
+        )
+        return
+    if mode & stat.S_IWOTH:
+        yield Finding(
+            "permissions",
+            Grade.WRONG,
+            f"everybody may write in the state folder {folder} (mode {mode:04o})",
+            f"chmod 0700 {folder}",
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        yield Finding(
+            "permissions",
+            Grade.WRONG,
+            f"the state folder {folder} is not writable for {_name(os.geteuid())}",
+            f"run this as {_name(folder.stat().st_uid)}, or change its owner",
+        )
+    yield from _private(key_of(database), "the pseudonym key", stat.S_IRWXG | stat.S_IRWXO)
+    yield from _private(database, "the database", stat.S_IRWXO)
+    owner = folder.stat().st_uid
+    for path in (database, *(copying.beside(database, end) for end in (".key", "-wal", "-shm"))):
+        if path.exists() and path.stat().st_uid != owner:
+            yield Finding(
+                "permissions",
+                Grade.WRONG,
+                f"{path} belongs to {_name(path.stat().st_uid)}, its folder to {_name(owner)}: "
+                "the daemon may be locked out",
+                f"chown {_name(owner)} {path}; run commands as {_name(owner)}",
+            )
+
+
+def _private(path: Path, what: str, forbidden: int) -> Findings:
+    mode = _mode(path)
+    if mode is not None and mode & forbidden:
+        yield Finding(
+            "permissions",
+            Grade.WRONG,
+            f"others may read or change {what} {path} (mode {mode:04o})",
+            f"chmod 0600 {path}",
+        )
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return None
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"user {user}"
+
+
+# -- the database, and what it says ----------------------------------------------------------------
+
+
+def _data(database: Path, config: Config | None, now: datetime) -> Findings:
+    try:
+        with explained(database):
+            schema = schema_of(database)
+    except (StoreError, OSError) as error:
+        yield Finding("database", Grade.WRONG, one_line(str(error), _LINE), _go_back(database))
+        return
+    if schema is None:
+        yield Finding(
+            "database", Grade.NOTE, f"{database}: not there yet; the daemon makes it when it starts"
+        )
+        yield from _disk(database)
+        return
+    try:
+        with explained(database):
+            copying.check(database, quick=True)
+    except StoreError as error:
+        yield Finding("database", Grade.WRONG, one_line(str(error), _LINE), _go_back(database))
+        return
+    yield Finding(
+        "database",
+        Grade.GOOD,
+        f"{database}: sound, {in_words(size_of(database))}, schema {schema}",
+    )
+    yield from _log_size(database)
+    yield from _disk(database)
+    yield from _copies(database, now)
+    if schema != HEAD:
+        yield _other_schema(database, schema)
+        return
+    yield from _rows(database, config, now)
+
+
+def _go_back(database: Path) -> str:
+    kept = former(database)
+    where = f"; beside it lies {kept[0].name}" if kept else ""
+    return (
+        f"stop the daemon, then: merkwacht restore BACKUP{where}. Without a backup move {database} "
+        "away to start anew"
+    )
+
+
+def _other_schema(database: Path, schema: str) -> Finding:
+    if schema > HEAD:
+        said, _, remedy = newer(database, schema).partition("; ")
+        return Finding("database", Grade.WRONG, said, remedy)
+    return Finding(
+        "database",
+        Grade.WRONG,
+        f"{database}: at schema {schema}, this program knows {HEAD}",
+        "start the daemon: it upgrades it, and keeps a copy of what is there now",
+    )
+
+
+def _log_size(database: Path) -> Findings:
+    log = copying.beside(database, "-wal")
+    size = log.stat().st_size if log.exists() else 0
+    if size > _LOG_LIMIT:
+        yield Finding(
+            "database",
+            Grade.WRONG,
+            f"{log}: {in_words(size)}: something keeps reading, so it cannot be written back",
+            f"find it with: fuser {database}; end it, or restart the daemon",
+        )
+    elif size:
+        yield Finding("database", Grade.GOOD, f"write-ahead log {in_words(size)}")
+
+
+def _disk(database: Path) -> Findings:
+    if not database.parent.is_dir():
+        return
+    free, wanted = copying.free_beside(database), size_of(database) + _SPARE
+    if free < wanted:
+        yield Finding(
+            "disk",
+            Grade.WRONG,
+            f"{in_words(free)} free in {database.parent}, and {in_words(wanted)} should be: "
+            "room for a copy before an upgrade, and for growing",
+            "make room, give the disk more, or lower store.retention_days",
+        )
+    else:
+        yield Finding("disk", Grade.GOOD, f"{in_words(free)} free in {database.parent}")
+
+
+def _copies(database: Path, now: datetime) -> Findings:
+    for each in former(database):
+        made = datetime.fromtimestamp(each.stat().st_mtime, UTC)
+        if now - made > _COPY_AGE:
+            yield Finding(
+                "database",
+                Grade.WRONG,
+                f"{each}: kept before the upgrade of {made:%Y-%m-%d}; it still holds what was "
+                "deleted since",
+                f"when the upgrade has proved itself: rm {each}",
+            )
+
+
+def _rows(database: Path, config: Config | None, now: datetime) -> Findings:
+    try:
+        store = Store(database, migrate=False)
+    except StoreError as error:
+        yield Finding(
+            "database",
+            Grade.WRONG,
+            one_line(str(error), _LINE),
+            f"run this as {_name(database.stat().st_uid)}",
+        )
+        return
+    try:
+        yield from _key(store)
+        with store.read() as unit:
+            running = is_running(database)
+            yield from _clock(unit, now)
+            if config is not None:
+                yield from _sources(unit, config, now, running=running)
+                yield from _channels(unit, config, now)
+            yield from _clocks(unit)
+    except StoreError as error:
+        yield Finding("database", Grade.WRONG, one_line(str(error), _LINE), "try again in a while")
+    finally:
+        store.close()
+
+
+def _key(store: Store) -> Findings:
+    with store.read() as unit:
+        if unit.fact("pseudonym_key") is None:
+            yield Finding("key", Grade.NOTE, "no pseudonym key yet; the daemon makes it")
+            return
+    try:
+        open_pseudonyms(store)
+    except StoreError as error:
+        yield Finding(
+            "key",
+            Grade.WRONG,
+            one_line(str(error), _LINE),
+            f"copy {key_of(store.path).name} from the backup of this database; without it the "
+            "daemon does not start",
+        )
+    else:
+        yield Finding("key", Grade.GOOD, "the pseudonym key belongs to the database")
+
+
+def _sources(unit: Unit, config: Config, now: datetime, *, running: bool) -> Findings:
+    states = {each.name: each for each in unit.sources.all()}
+    dark = unit.dusk.lasting()
+    zone, heard = ZoneInfo(config.timezone), 0
+    for options in config.sources:
+        if not options.enabled:
+            yield Finding("sources", Grade.NOTE, f"{options.name}: not enabled")
+            continue
+        state, gone = states.get(options.name), dark.get(options.name)
+        if gone is not None and gone.reason is not Darkness.PAUSED:
+            why = f": {one_line(gone.error, _LINE)}" if gone.error else ""
+            yield Finding(
+                "sources",
+                Grade.WRONG,
+                f"{options.name}: not heard since {_at(gone.started_at, zone)} "
+                f"({gone.reason.value}){why}",
+                _DARK_REMEDIES.get(gone.reason, _DARK_REMEDIES[Darkness.ERROR]),
+            )
+        elif state is None or state.last_success_at is None:
+            yield Finding("sources", Grade.NOTE, f"{options.name}: not polled yet")
+        elif running and state.next_due_at < now - _LATE:
+            yield Finding(
+                "sources",
+                Grade.WRONG,
+                f"{options.name}: a poll was due at {_at(state.next_due_at, zone)} and was not made",
+                "see the log for polls that hang: journalctl -u merkwacht -p warning; restart it",
+            )
+        else:
+            heard += 1
+    if heard:
+        yield Finding("sources", Grade.GOOD, f"{heard} of {len(config.sources)} heard")
+
+
+def _channels(unit: Unit, config: Config, now: datetime) -> Findings:
+    zone, trouble = ZoneInfo(config.timezone), False
+    for each in unit.outages.all():
+        if not each.down:
+            continue
+        trouble = True
+        yield Finding(
+            "channels",
+            Grade.WRONG,
+            f"{each.channel}: delivers nothing since {_at(each.since, zone)} "
+            f"({each.fault.value}): {one_line(each.error, _LINE)}",
+            _DELIVERY_REMEDIES[each.fault],
+        )
+    dead = [each for each in unit.outbox.dead() if each.created_at >= now - _RECENT]
+    if dead:
+        trouble, last = True, dead[-1]
+        yield Finding(
+            "channels",
+            Grade.WRONG,
+            f"{len(dead)} notifications given up in the last {_RECENT.days} days; the last over "
+            f"{last.channel} to {last.receiver}: {one_line(last.error or 'no reason kept', _LINE)}",
+            f"merkwacht incidents show {last.incident_id}; tell the receiver in person, mend the "
+            "channel or its address, reload",
+        )
+    waiting, oldest = unit.outbox.waiting()
+    if oldest is not None and oldest < now - _LATE:
+        trouble = True
+        yield Finding(
+            "channels",
+            Grade.WRONG,
+            f"{waiting} notifications wait, the oldest since {_at(oldest, zone)}",
+            "mend the channel they wait for, and see that the daemon runs",
+        )
+    if not trouble:
+        yield Finding("channels", Grade.GOOD, f"{len(config.channels)} configured, none broken")
+
+
+def _clocks(unit: Unit) -> Findings:
+    counts = unit.following.unfinished()
+    running = sum(n for (_, state), n in counts.items() if state is ClockState.RUNNING)
+    for (name, state), count in sorted(counts.items()):
+        if state is ClockState.BREACHED:
+            numbers = [
+                incident.id
+                for incident in unit.incidents.burning()
+                for clock in unit.following.clocks(incident.id)
+                if clock.name == name and clock.outcome is ClockState.BREACHED
+            ]
+            named = ", ".join(map(str, numbers[:5])) + (" …" if len(numbers) > 5 else "")  # noqa: PLR2004
+            yield Finding(
+                "clocks",
+                Grade.WRONG,
+                f"{name}: run out in {count} incidents that are not over ({named})",
+                f"merkwacht incidents show {numbers[0] if numbers else 'N'}: do what it waits for "
+                "and record it, or resolve it",
+            )
+    yield Finding("clocks", Grade.GOOD, f"{running} running")
+
+
+def _clock(unit: Unit, now: datetime) -> Findings:
+    newest = unit.looking.newest()
+    if not newest:
+        return
+    name, at = max(newest.items(), key=lambda each: each[1])
+    if at > now + _AHEAD:
+        yield Finding(
+            "time",
+            Grade.WRONG,
+            f"the newest {name} was written at {at:%Y-%m-%d %H:%M} UTC, and it is "
+            f"{now:%Y-%m-%d %H:%M} UTC now: the clock ran ahead then, or is slow now",
+            "timedatectl status; set the clock right, then restart the daemon",
+        )
+    else:
+        yield Finding("time", Grade.GOOD, "no stored moment is ahead of the clock")
+
+
+# -- what runs -------------------------------------------------------------------------------------
+
+
+def _daemon(database: Path, options: HttpOptions) -> Findings:
+    if not is_running(database):
+        yield Finding(
+            "daemon",
+            Grade.WRONG,
+            "does not run: nobody watches",
+            "systemctl start merkwacht (or: merkwacht run); why it ended: journalctl -u merkwacht",
+        )
+        return
+    if not options.enabled or not options.port:
+        yield Finding("daemon", Grade.GOOD, "runs; it has no address to ask for its health")
+        return
+    host = "127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host  # noqa: S104 - compared
+    try:
+        stale = _ask_ready(host, options.port)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        yield Finding(
+            "daemon",
+            Grade.WRONG,
+            f"runs, and does not answer on {host}:{options.port} ({type(error).__name__})",
+            "it is starting, hangs, or runs with another http.port: see journalctl -u merkwacht; "
+            "systemctl restart merkwacht",
+        )
+        return
+    if stale:
+        named = ", ".join(f"{name} {round(age)} s" for name, age in sorted(stale.items()))
+        yield Finding(
+            "daemon",
+            Grade.WRONG,
+            f"runs, and these steps have not come to an end lately: {named}",
+            "see journalctl -u merkwacht -p warning; systemctl restart merkwacht",
+        )
+    else:
+        yield Finding("daemon", Grade.GOOD, "runs, and every step has come to an end lately")
+
+
+def _ask_ready(host: str, port: int) -> dict[str, float]:
+    """The steps that are stale, with the seconds since they came to an end."""
+    connection = http.client.HTTPConnection(host, port, timeout=3)
+    try:
+        connection.request("GET", "/readyz")
+        said = json.loads(connection.getresponse().read(65_536))
+        return {one_line(str(name), 40): float(age) for name, age in said["stale_steps"].items()}
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError("not Merkwacht's answer") from None
+    finally:
+        connection.close()
+
+
+def _model(config: Config | None) -> Findings:
+    folder = None if config is None else config.classifiers.model
+    try:
+        model = EmbeddedModel(folder)
+        # Compares every file with what its description says, and loads them.
+        model.predict(["Alles is goed."])
+    except ModelError as error:
+        yield Finding(
+            "model",
+            Grade.WRONG,
+            one_line(str(error), _LINE),
+            "install Merkwacht again, or name a whole model folder in classifiers.model",
+        )
+    else:
+        yield Finding("model", Grade.GOOD, f"{model.version}: whole, loads and answers")
+    if config is not None and (
+        config.classifiers.sentiment_model or config.classifiers.abuse_model
+    ):
+        yield Finding(
+            "model", Grade.NOTE, "models of others are not tried here: merkwacht check --online"
+        )
+
+
+def _time_service(running: Path) -> Findings:
+    folder = running / "systemd" / "timesync"
+    if not folder.is_dir():
+        yield Finding(
+            "time", Grade.NOTE, "no systemd-timesyncd here; see that something keeps the clock"
+        )
+    elif not (folder / "synchronized").exists():
+        yield Finding(
+            "time",
+            Grade.WRONG,
+            "systemd-timesyncd runs and has not set the clock since the machine started",
+            "timedatectl timesync-status; let UDP port 123 out, or name a server of your own",
+        )
+    else:
+        yield Finding("time", Grade.GOOD, "systemd-timesyncd has set the clock")
+
+
+def _at(moment: datetime, zone: ZoneInfo) -> str:
+    return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M")
