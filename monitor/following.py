@@ -8,6 +8,7 @@ goes on where it was.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -32,8 +33,14 @@ from monitor.store import Store, Unit
 from monitor.store.following import ClockRun
 from monitor.telling import Round, Teller
 
-BATCH = 100
-"""Incidents looked at, and groups asked, in one transaction: the writer is never held up for long."""
+BATCH = 1000
+"""Incidents looked at in one transaction, at most."""
+AT_A_TIME = 50
+"""Incidents whose rows are fetched together. Between two such handfuls the clock is looked at."""
+GROUPS = 50
+"""Groups of news asked in one transaction, at most: each may be a message to write."""
+LONG_ENOUGH = 0.5
+"""Seconds of looking after which a transaction ends: the writer is never held up for long."""
 
 AGAIN = timedelta(minutes=5)
 """An incident or a group that could not be followed is tried again after this."""
@@ -52,8 +59,10 @@ class FollowStep:
         store: Store,
         announcer: Announcer,
         now: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
+        self._monotonic = monotonic
         self._announcer = announcer
         self._teller = announcer.teller
         self._now = now
@@ -77,22 +86,29 @@ class FollowStep:
 
     def _batch(self, now: datetime, limit: int) -> tuple[int, list[Announcement]]:
         announcements = []
+        began, looked = self._monotonic(), 0
         with self._store.write() as unit:
             round_ = self._teller.round(unit, now)
-            numbers = unit.following.due(now, limit)
-            for number in numbers:
-                incident = unit.incidents.get(number)
-                if incident is not None:
-                    announcements += self._look(round_, incident)
+            while looked < limit:
+                numbers = unit.following.due(now, min(limit - looked, AT_A_TIME))
+                round_.prepare(numbers)
+                for number in numbers:
+                    incident = unit.incidents.get(number)
+                    if incident is not None:
+                        announcements += self._look(round_, incident)
+                looked += len(numbers)
+                enough = self._monotonic() - began > LONG_ENOUGH or round_.fresh > GROUPS
+                if len(numbers) < AT_A_TIME or enough:
+                    break
             # What is looked at in one go is gathered in one go.
-            groups = unit.news.due(now, limit)
+            groups = unit.news.due(now, min(limit, GROUPS))
             round_.flush(groups)
-        return len(numbers) + len(groups), announcements
+        return looked + len(groups), announcements
 
     def _one_by_one(self, now: datetime) -> tuple[int, list[Announcement]]:
         """Each in a transaction of its own; what fails is tried again later."""
         done, announcements = 0, []
-        for _ in range(BATCH):
+        for _ in range(GROUPS):
             try:
                 count, announced = self._batch(now, 1)
             except (LookupError, ValueError):
@@ -137,6 +153,7 @@ class FollowStep:
             unit.incidents.resolve(incident.id, PROGRAM, now, "went quiet")
             incident = unit.incidents.get(incident.id) or incident
             announcements.append(self._announcer.tell(unit, incident, Event.RESOLVED, now))
+            round_.changed(incident.id)
         round_.ask_pages(incident)
         look = _Look(self._teller, round_, incident)
         if incident.state in _OVER:
@@ -177,11 +194,12 @@ class _Look:
         """Keep how each clock of the incident stands, and count what is new about it."""
         over = self._incident.state in _OVER
         history = self._round.history(self._incident.id)
-        found = []
-        for run in self._unit.following.clocks(self._incident.id):
+        found, runs = [], []
+        for run in self._round.clocks(self._incident.id):
             options = self._teller.clocks.get(run.name)
             clock = self._teller.clock(run)
             if options is None or clock is None:
+                runs.append(run)
                 continue
             current, again = run, restart(clock, options, self._teller.calendar, history, self._now)
             if again.started_at != run.started_at:
@@ -193,7 +211,9 @@ class _Look:
             reading = read(again, options, history, self._now)
             kept = self._unit.following.read(current, reading, ended_at=self._now if over else None)
             self._count(current, kept)
+            runs.append(kept)
             found.append((kept, options))
+        self._round.keep_clocks(self._incident.id, runs)
         return found
 
     def _end(
@@ -240,7 +260,7 @@ class _Look:
                 self._page(page)
                 return
         self._round.append(number, Entry(self._now, Happened.TOLD, "", call.key, call.reason))
-        told = self._unit.outbox.told(number)
+        told = self._round.told(number)
         for to in dict.fromkeys((each.receiver, each.channel) for each in told):
             self._round.news(self._incident, Event.CONTINUES, call.reason, to, page=call.key)
 

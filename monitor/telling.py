@@ -8,7 +8,7 @@ row and waits. Nothing here remembers anything between two rounds.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -36,6 +36,7 @@ from alerts.routes import (
     Leaf,
     ReceiverOptions,
     RouteOptions,
+    Told,
     Traits,
     Via,
     asks_for,
@@ -46,6 +47,7 @@ from alerts.several import compose_several
 from alerts.silences import (
     Crisis,
     InhibitionOptions,
+    Muted,
     Silence,
     Target,
     heard_again,
@@ -185,9 +187,15 @@ class Round:
         self.unit = unit
         self.now = now
         self._fresh: dict[GroupKey, tuple[GroupOptions, list[News]]] = {}
-        self._due: list[GroupKey] = []
+        self._asked: dict[GroupKey, set[int]] = {}
         self._silences: Sequence[Silence] | None = None
         self._histories: dict[int, list[Entry]] = {}
+        self._clocks: dict[int, Sequence[ClockRun]] = {}
+        self._told: dict[int, list[Told]] = {}
+        self._missed: dict[int, list[Muted]] = {}
+        self._pages: dict[int, list[GroupKey]] = {}
+        self._held: list[object] = []
+        """Rows that are not to be fetched again: the session itself remembers only what somebody holds."""
         self._leaves: dict[tuple[int, int], Leaf | None] = {}
         self._messages: dict[tuple[object, ...], Message] = {}
         self.titles: dict[int, str] = {}
@@ -195,7 +203,50 @@ class Round:
         self.sent = 0
         """Messages put into the outbox."""
 
+    @property
+    def fresh(self) -> int:
+        """How many groups have news of this round."""
+        return len(self._fresh)
+
     # -- what is known of an incident ----------------------------------------------------------
+
+    def prepare(self, incident_ids: Sequence[int]) -> None:
+        """Fetch what looks at these incidents will ask for, of all of them at once."""
+        unit, numbers = self.unit, list(incident_ids)
+        if not numbers:
+            return
+        self._held += unit.incidents.held(numbers)
+        held, clocks = unit.following.held(numbers)
+        self._held += held
+        told, missed = unit.outbox.told_of(numbers), unit.following.missed_of(numbers)
+        pages = unit.news.with_pages_of(numbers)
+        for number in numbers:
+            self._clocks[number] = clocks.get(number, [])
+            self._told[number] = told.get(number, [])
+            self._missed[number] = missed.get(number, [])
+            self._pages[number] = pages.get(number, [])
+        self._fetch_histories(numbers)
+
+    def changed(self, incident_id: int) -> None:
+        """Something happened to an incident outside this round: what is known of it is asked anew."""
+        self._histories.pop(incident_id, None)
+        self._told.pop(incident_id, None)
+
+    def clocks(self, incident_id: int) -> Sequence[ClockRun]:
+        """The latest run of each clock of an incident."""
+        if incident_id not in self._clocks:
+            self._clocks[incident_id] = self.unit.following.clocks(incident_id)
+        return self._clocks[incident_id]
+
+    def keep_clocks(self, incident_id: int, runs: Sequence[ClockRun]) -> None:
+        """How its clocks stand now."""
+        self._clocks[incident_id] = runs
+
+    def told(self, incident_id: int) -> list[Told]:
+        """Who was told of an incident, or is about to be, what this round has sent included."""
+        if incident_id not in self._told:
+            self._told[incident_id] = self.unit.outbox.told(incident_id)
+        return self._told[incident_id]
 
     def leaf(self, incident: Incident) -> Leaf | None:
         """The first route that speaks for an incident: its chain, its groups."""
@@ -313,12 +364,13 @@ class Round:
 
     def tell_again(self, incident: Incident) -> datetime | None:
         """Those who missed something because of a silence that is over. Returns when one will be."""
-        missed = self.unit.following.missed(incident.id)
+        known = self._missed.get(incident.id)
+        missed = self.unit.following.missed(incident.id) if known is None else known
         if not missed:
             return None
         again, end = heard_again(
             missed,
-            self.unit.outbox.told(incident.id),
+            self.told(incident.id),
             self.history(incident.id),
             self.silences,
             self.target(incident),
@@ -332,7 +384,7 @@ class Round:
         return end
 
     def _told_at(self, incident_id: int, receiver: str) -> datetime | None:
-        told = self.unit.outbox.told(incident_id)
+        told = self.told(incident_id)
         return max((each.at for each in told if each.receiver == receiver), default=None)
 
     def decide(
@@ -361,7 +413,11 @@ class Round:
 
     def ask_pages(self, incident: Incident) -> None:
         """Have the groups asked in which pages about an incident wait: it may have been taken."""
-        self._due += self.unit.news.with_pages_of(incident.id)
+        keys = self._pages.get(incident.id)
+        if keys is None:
+            keys = self.unit.news.with_pages_of([incident.id]).get(incident.id, [])
+        for key in keys:
+            self._asked.setdefault(key, set()).add(incident.id)
 
     def ask_groups(self, incident: Incident) -> None:
         """Have the groups asked that repeat what burns, of all who were told of an incident."""
@@ -385,19 +441,33 @@ class Round:
     def flush(self, due: Iterable[GroupKey] = ()) -> None:
         """Ask every group with news of this round, and those that are due, whether a message leaves."""
         fresh, self._fresh = self._fresh, {}
-        asked, self._due = self._due, []
+        asked, self._asked = self._asked, {}
         for key in dict.fromkeys([*fresh, *asked, *due]):
             options, news = fresh.get(key, (None, []))
-            self._flush(key, options, news)
+            self._flush(key, options, news, asked.get(key, set()))
 
-    def _flush(self, key: GroupKey, given: GroupOptions | None, fresh: Sequence[News]) -> None:
+    def _flush(
+        self,
+        key: GroupKey,
+        given: GroupOptions | None,
+        fresh: Sequence[News],
+        asked: Collection[int],
+    ) -> None:
         group = self.unit.news.group(key)
         options = given or (group.options if group else APART)
         sent_at = group.sent_at if group else None
         kept = self.unit.news.of(key)
-        wanted = self._wanted(kept, fresh)
+        first = {*asked, *(each.incident_id for each in fresh)}
+        waiting = _waiting(kept, fresh)
+        wanted = self._wanted(waiting, [each for each in waiting if each.incident_id in first])
         over = self._over(kept, wanted)
         planned = self._plan(key, wanted, options, sent_at, over)
+        if planned.leaves:
+            # Only what leaves is looked at piece by piece: of a flood that waits that would be slow.
+            others = [each for each in wanted if each.incident_id not in first]
+            wanted = self._wanted(wanted, others)
+            over = self._over(kept, wanted)
+            planned = self._plan(key, wanted, options, sent_at, over)
         stays = wanted
         if planned.leaves:
             self._send(planned)
@@ -423,31 +493,29 @@ class Round:
             now=self.now,
         )
 
-    def _wanted(self, kept: Sequence[Kept], fresh: Sequence[News]) -> tuple[News, ...]:
-        """What waits and what is new, without what is not wanted any more."""
-        self._read_histories(kept)
-        waiting: tuple[News, ...] = tuple(each.news for each in kept)
-        for news in fresh:
-            waiting = joined(waiting, news) if news.event is Event.RESOLVED else (*waiting, news)
-        found = []
-        for news in waiting:
+    def _wanted(self, waiting: Sequence[News], asked: Sequence[News]) -> tuple[News, ...]:
+        """What waits, without those of the asked that are not wanted any more."""
+        self._fetch_histories({each.incident_id for each in asked if each.page})
+        refused = set()
+        for news in asked:
             why = self.unwanted(news.incident_id, news.receiver, news.page, news.since)
-            if why is None:
-                found.append(news)
-            else:
+            if why is not None:
+                refused.add(id(news))
                 self._withhold(news, why)
-        return tuple(found)
+        return tuple(news for news in waiting if id(news) not in refused)
 
-    def _read_histories(self, kept: Sequence[Kept]) -> None:
-        """The histories of pages that wait, all at once: a flood of them is few queries."""
-        pages = {each.news.incident_id for each in kept if each.news.page}
-        missing = sorted(pages - self._histories.keys())
+    def _fetch_histories(self, incident_ids: Collection[int]) -> None:
+        """The histories of many incidents at once: a flood of them is few queries."""
+        missing = sorted(set(incident_ids) - self._histories.keys())
         for start in range(0, len(missing), _CHUNK):
             some = missing[start : start + _CHUNK]
             self._histories.update({number: [] for number in some})
             for line in self.unit.incidents.chain.of(some):
                 if (entry := line.entry()) is not None:
                     self._histories[line.incident_id].append(entry)
+            if len(some) > 1:
+                clocks = self.unit.following.held(some)[1]
+                self._clocks.update({n: clocks.get(n, []) for n in some if n not in self._clocks})
 
     def _over(self, kept: Sequence[Kept], wanted: Sequence[News]) -> frozenset[int]:
         ended = {each.news.incident_id for each in kept if each.over}
@@ -480,7 +548,7 @@ class Round:
     def _reminder_unwanted(
         self, incident_id: int, page: str, history: Sequence[Entry]
     ) -> Reason | None:
-        for run in self.unit.following.clocks(incident_id):
+        for run in self.clocks(incident_id):
             clock, options = self._teller.clock(run), self._teller.clocks.get(run.name)
             if clock is None or options is None:
                 continue
@@ -576,6 +644,8 @@ class Round:
         )
         self.sent += 1
         for news in planned.leaves:
+            self._told.pop(news.incident_id, None)
+        for news in planned.leaves:
             self.titles.setdefault(news.incident_id, message.title)
         self._teller.log.info(
             "told",
@@ -637,7 +707,7 @@ class Round:
         if not news.page.startswith("clock:"):
             return None
         name = news.page.split(":")[1]
-        runs = self.unit.following.clocks(news.incident_id)
+        runs = self.clocks(news.incident_id)
         return next((run for run in runs if run.name == name and name in self._teller.clocks), None)
 
     def _key(self, lead: Incident, news: News, before: int) -> str:
@@ -655,3 +725,11 @@ class Round:
         )
         digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
         return f"mw-{lead.id}-{news.event.value}-{digest}"
+
+
+def _waiting(kept: Sequence[Kept], fresh: Sequence[News]) -> tuple[News, ...]:
+    """What waited, and what is new."""
+    waiting: tuple[News, ...] = tuple(each.news for each in kept)
+    for news in fresh:
+        waiting = joined(waiting, news) if news.event is Event.RESOLVED else (*waiting, news)
+    return waiting

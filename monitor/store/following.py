@@ -100,6 +100,22 @@ class Following:
         )
         return list({row.name: _to_run(row) for row in self._session.exec(query)}.values())
 
+    def held(
+        self, incident_ids: Collection[int]
+    ) -> tuple[list[ClockRow], dict[int, list[ClockRun]]]:
+        """The same of several incidents, by number, with their rows: who holds on to these reads once."""
+        query = (
+            select(ClockRow)
+            .where(col(ClockRow.incident_id).in_(incident_ids))
+            .order_by(col(ClockRow.incident_id), col(ClockRow.started_at))
+        )
+        rows = list(self._session.exec(query))
+        latest = {(row.incident_id, row.name): row for row in rows}
+        found: dict[int, list[ClockRun]] = {}
+        for (incident_id, _), row in latest.items():
+            found.setdefault(incident_id, []).append(_to_run(row))
+        return rows, found
+
     def read(
         self, run: ClockRun, reading: Reading, *, ended_at: datetime | None = None
     ) -> ClockRun:
@@ -113,10 +129,14 @@ class Following:
         return _to_run(row)
 
     def unfinished(self) -> dict[tuple[str, ClockState], int]:
-        """How many clocks of incidents that are not over there are, by name and how they stand."""
+        """How many clocks of incidents that are not over there are, by name and how they stand.
+
+        Those of drills are not among them.
+        """
         query = (
             select(ClockRow.name, ClockRow.outcome, func.count())
-            .where(text(UNFINISHED))
+            .join(IncidentRow, col(IncidentRow.id) == ClockRow.incident_id)
+            .where(text(UNFINISHED), ~col(IncidentRow.drill))
             .group_by(ClockRow.name, ClockRow.outcome)
         )
         return {
@@ -133,6 +153,25 @@ class Following:
             .group_by(DecisionRow.receiver, DecisionRow.channel)
         )
         return [Muted(receiver, channel, at) for receiver, channel, at in self._session.exec(query)]
+
+    def missed_of(self, incident_ids: Collection[int]) -> dict[int, list[Muted]]:
+        """The same of several incidents, by number."""
+        query = (
+            select(
+                DecisionRow.incident_id,
+                DecisionRow.receiver,
+                DecisionRow.channel,
+                func.max(DecisionRow.at),
+            )
+            .where(text(HELD_BACK), col(DecisionRow.incident_id).in_(incident_ids))
+            .group_by(
+                col(DecisionRow.incident_id), col(DecisionRow.receiver), col(DecisionRow.channel)
+            )
+        )
+        found: dict[int, list[Muted]] = {}
+        for incident_id, receiver, channel, at in self._session.exec(query):
+            found.setdefault(incident_id, []).append(Muted(receiver, channel, at))
+        return found
 
     def among(self, incident_id: int, mentions: Collection[int]) -> frozenset[int]:
         """Which of these mentions belong to an incident."""

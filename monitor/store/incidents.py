@@ -121,7 +121,7 @@ class Incidents:
         row = self._session.get(IncidentRow, incident_id)
         return None if row is None else to_incident(row)
 
-    def held(self, incident_ids: Collection[int]) -> list[object]:
+    def held(self, incident_ids: Collection[int]) -> list[IncidentRow]:
         """The rows of incidents: as long as somebody holds them, none is read again."""
         query = select(IncidentRow).where(col(IncidentRow.id).in_(incident_ids))
         return list(self._session.exec(query))

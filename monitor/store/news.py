@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -142,14 +142,17 @@ class Waiting:
         )
         return [tuple(json.loads(key)) for key in self._session.exec(query)]
 
-    def with_pages_of(self, incident_id: int) -> list[GroupKey]:
-        """The groups in which a page or a reminder about an incident waits."""
+    def with_pages_of(self, incident_ids: Collection[int]) -> dict[int, list[GroupKey]]:
+        """The groups in which pages or reminders about incidents wait, by number of the incident."""
         query = (
-            select(WaitingRow.group_key)
-            .where(WaitingRow.incident_id == incident_id, WaitingRow.page != "")
+            select(WaitingRow.incident_id, WaitingRow.group_key)
+            .where(col(WaitingRow.incident_id).in_(incident_ids), WaitingRow.page != "")
             .distinct()
         )
-        return [tuple(json.loads(key)) for key in self._session.exec(query)]
+        found: dict[int, list[GroupKey]] = {}
+        for number, key in self._session.exec(query):
+            found.setdefault(number, []).append(tuple(json.loads(key)))
+        return found
 
     def next_at(self) -> datetime | None:
         """When a group is to be asked next."""

@@ -7,7 +7,7 @@ aside and holds up nobody.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -359,22 +359,28 @@ class Outbox:
 
         Dead letters and what was withdrawn told nobody.
         """
+        return self.told_of([incident_id]).get(incident_id, [])
+
+    def told_of(self, incident_ids: Collection[int]) -> dict[int, list[Told]]:
+        """The same of several incidents, by number."""
         row = NotificationRow
         columns = (col(row.id), col(row.receiver), col(row.channel), col(row.created_at))
         heard = col(row.state).not_in(_TOLD_NOBODY)
         about = NotificationAboutRow
-        own = sa_select(*columns, col(row.event)).where(col(row.incident_id) == incident_id, heard)
+        own = sa_select(*columns, col(row.event), col(row.incident_id)).where(
+            col(row.incident_id).in_(incident_ids), heard
+        )
         among = (
-            sa_select(*columns, col(about.event))
+            sa_select(*columns, col(about.event), col(about.incident_id))
             .join(about, col(about.notification_id) == col(row.id))
-            .where(col(about.incident_id) == incident_id, heard)
+            .where(col(about.incident_id).in_(incident_ids), heard)
         )
         connection = self._session.connection()
-        found = [*connection.execute(own), *connection.execute(among)]
-        return [
-            Told(receiver, channel, Event(event), at)
-            for _, receiver, channel, at, event in sorted(found, key=lambda each: each[0])
-        ]
+        found: dict[int, list[Told]] = {}
+        rows = [*connection.execute(own), *connection.execute(among)]
+        for _, receiver, channel, at, event, number in sorted(rows, key=lambda each: each[0]):
+            found.setdefault(number, []).append(Told(receiver, channel, Event(event), at))
+        return found
 
     def planned(self, incident_id: int, receiver: str, channel: str) -> int:
         """How many messages about an incident were ever meant for a receiver, dead letters too."""
