@@ -462,7 +462,7 @@ def _daemon_in() -> list[Panel]:
         ),
         lines(
             "Part of the budget that is left",
-            "By source and period, of sources with a budget; at 0 the source is not asked until the next.",
+            "By source and period, of sources with a budget; at 0 its posts are only counted.",
             Query(
                 "min by (source, period) (merkwacht_source_budget_left_ratio)",
                 "{{source}}: {{period}}",
