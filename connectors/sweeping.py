@@ -179,7 +179,7 @@ class _State:
 
     @classmethod
     def read(cls, cursor: Cursor | None, now: datetime, pace: Pace) -> _State:
-        if not cursor:
+        if not cursor or "began" not in cursor:
             return cls(began=now - pace.backfill)
         return cls(
             began=_moment(cursor["began"]) or now,

@@ -242,6 +242,53 @@ class ConnectorSuite:
         assert len(posts) == 2, "each poll from the beginning gives the one post"
         assert posts[0] == posts[1]
 
+    def test_a_cursor_of_long_ago_still_leads_on(
+        self, server: FaultServer, context: Context, clock: MovedClock
+    ) -> None:
+        """After ten days of standstill, longer than many sources reach back, reading goes on by itself."""
+        server.answer = self.answer
+        pages = self._poll(context, self.options(server.url))
+        for _ in range(2):
+            clock.move(timedelta(days=10))
+            again = self.build(context, self.options(server.url))
+            pages += again.fetch(json.loads(json.dumps(pages[-1].cursor)))
+            again.close()
+        assert set(_texts(pages)) == {self.text}
+
+    @pytest.mark.parametrize("cursor", [{}, {"of": "another version"}], ids=["empty", "foreign"])
+    def test_a_cursor_that_it_does_not_know_is_a_beginning(
+        self, cursor: dict[str, Any], server: FaultServer, context: Context
+    ) -> None:
+        """After an upgrade that changed the cursor a source is read from the beginning."""
+        server.answer = self.answer
+        connector = self.build(context, self.options(server.url))
+        assert _texts(connector.fetch(cursor)) == [self.text]
+        connector.close()
+
+    def test_the_end_of_a_quota_loses_and_repeats_nothing(
+        self, server: FaultServer, context: Context, clock: MovedClock
+    ) -> None:
+        """While there are no calls left the source says so and for how long; then it goes on."""
+        server.answer = self.answer
+        connector = self.build(context, self.options(server.url))
+        pages = list(connector.fetch(None))
+        clock.move(timedelta(hours=2))
+        server.answer, asked = FAULTS["429 with a wish"].reply, len(server.requests)
+        error: ConnectorError | None = None
+        try:
+            pages += connector.fetch(pages[-1].cursor)
+        except ConnectorError as refused:
+            error = refused
+        if error is None:
+            assert len(server.requests) == asked, "the refusal was taken for an answer"
+        else:
+            assert (error.fault, error.retry_after) == (SourceFault.RATE_LIMITED, WISH)
+        clock.move(WISH)
+        server.answer = self.answer
+        pages += connector.fetch(json.loads(json.dumps(pages[-1].cursor)))
+        connector.close()
+        assert _texts(pages) == [self.text]
+
     def test_posts_are_what_later_stages_expect(
         self, server: FaultServer, context: Context
     ) -> None:
