@@ -1,0 +1,399 @@
+"""The doctor: installations that are really broken, and what it says of each."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+from typer.testing import CliRunner
+
+import classifiers
+from alerts.base import DeliveryFault
+from alerts.clocks import Clock, ClockState, Reading
+from connectors.base import Darkness
+from monitor.app import hold, open_pseudonyms
+from monitor.backup import key_of
+from monitor.cli import app
+from monitor.commands.doctor import as_json, write
+from monitor.database import HEAD
+from monitor.health import Finding, Grade, Report, examine
+from monitor.store import Store
+from monitor.web import WebServer
+from tests.monitor.make import add_incident, add_notification, fresh_store, new_mention, sql
+from tests.monitor.old import make_old
+
+NOW = datetime.now(UTC)
+AGO = NOW - timedelta(hours=3)
+VALID = Path(__file__).parent / "config" / "valid.toml"
+MODEL = Path(classifiers.__file__).parent / "model"
+
+
+class Installation:
+    """Configuration, database and key in a folder: healthy but for the daemon, which does not run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.chmod(0o700)
+        self.config = folder / "config.toml"
+        shutil.copy(VALID, self.config)
+        self.config.chmod(0o600)
+        self.store = fresh_store(folder)
+        self.database = self.store.path
+        self.database.chmod(0o600)
+        open_pseudonyms(self.store)
+        with self.store.write() as unit:
+            unit.sources.ensure("news", "rss", "f", AGO)
+            unit.sources.succeeded("news", NOW, NOW + timedelta(minutes=5))
+            unit.mentions.add([new_mention(1, at=AGO)], AGO)
+        (folder / "run" / "systemd" / "timesync").mkdir(parents=True)
+        (folder / "run" / "systemd" / "timesync" / "synchronized").touch()
+
+    def add(self, text: str) -> None:
+        with self.config.open("a") as file:
+            file.write(f"\n{text}\n")
+
+    def examine(self) -> Report:
+        return examine(self.config, now=NOW, running=self.folder / "run")
+
+
+@pytest.fixture
+def sick(tmp_path: Path) -> Installation:
+    return Installation(tmp_path)
+
+
+# -- what is broken --------------------------------------------------------------------------------
+
+
+def unknown_key(it: Installation) -> None:
+    it.config.write_text(VALID.read_text().replace("url =", "interval_secnds = 60\nurl ="))
+
+
+def no_toml(it: Installation) -> None:
+    it.config.write_text("[[brands]\nname = ")
+
+
+def secret_for_everybody(it: Installation) -> None:
+    it.config.write_text(
+        VALID.read_text().replace("from =", 'username = "m"\npassword = "hunter22"\nfrom =')
+    )
+    it.config.chmod(0o644)
+
+
+def secret_file_for_everybody(it: Installation) -> None:
+    (it.folder / "mail.secret").write_text("hunter22")
+    (it.folder / "mail.secret").chmod(0o644)
+    login = 'username = "m"\npassword_file = "mail.secret"\nfrom ='
+    it.config.write_text(VALID.read_text().replace("from =", login))
+
+
+def key_for_the_group(it: Installation) -> None:
+    key_of(it.database).chmod(0o640)
+
+
+def database_for_everybody(it: Installation) -> None:
+    it.database.chmod(0o644)
+
+
+def folder_for_everybody(it: Installation) -> None:
+    it.folder.chmod(0o777)
+
+
+def key_is_missing(it: Installation) -> None:
+    key_of(it.database).unlink()
+
+
+def key_of_another(it: Installation) -> None:
+    key_of(it.database).write_text("ab" * 32 + "\n")
+
+
+def source_is_dark(it: Installation) -> None:
+    with it.store.write() as unit:
+        unit.dusk.fall(
+            "news",
+            AGO,
+            AGO,
+            Darkness.REFUSED,
+            fault="unauthorized",
+            error="https://news.example.com: HTTP 401\x1b[31m",
+        )
+
+
+def channel_is_down(it: Installation) -> None:
+    with it.store.write() as unit:
+        unit.outages.failed(
+            "mail", AGO, fault=DeliveryFault.UNAUTHORIZED, error="535 refused", for_good=False
+        )
+
+
+def letter_is_dead(it: Installation) -> None:
+    add_notification(it.store, "k1", add_incident(it.store, 1), now=AGO)
+    with it.store.write() as unit:
+        (pending,) = unit.outbox.claim(AGO, timedelta(minutes=1))
+        unit.outbox.failed(
+            pending, None, fault="refused", error="550 no such user", aside=False, not_before=None
+        )
+
+
+def letters_wait(it: Installation) -> None:
+    add_notification(it.store, "k1", add_incident(it.store, 1), now=AGO)
+
+
+def clock_has_run_out(it: Installation) -> None:
+    incident = add_incident(it.store, 1)
+    with it.store.write() as unit:
+        clock = Clock("first-answer", AGO, AGO + timedelta(hours=1))
+        unit.following.start(incident.id, clock, "leak")
+        (run,) = unit.following.clocks(incident.id)
+        unit.following.read(run, Reading(ClockState.BREACHED, clock.due_at, (), None, ()))
+
+
+def clock_of_the_machine_jumped(it: Installation) -> None:
+    with it.store.write() as unit:
+        ahead = NOW + timedelta(days=3)
+        unit.mentions.add([new_mention(2, at=ahead)], ahead)
+
+
+def time_is_not_kept(it: Installation) -> None:
+    (it.folder / "run" / "systemd" / "timesync" / "synchronized").unlink()
+
+
+def pages_are_damaged(it: Installation) -> None:
+    with it.store.write() as unit:
+        unit.mentions.add([new_mention(n, text="x" * 3000) for n in range(2, 200)], AGO)
+    it.store.close()
+    with it.database.open("r+b") as file:
+        file.seek(4096 * 4)
+        file.write(b"\xa5" * 4096 * 30)
+
+
+def it_is_no_database(it: Installation) -> None:
+    it.store.close()
+    it.database.write_text("hello " * 1000)
+
+
+def schema_is_older(it: Installation) -> None:
+    it.store.close()
+    it.database.unlink()
+    make_old(it.database, "0006").chmod(0o600)
+
+
+def schema_is_newer(it: Installation) -> None:
+    it.store.close()
+    shutil.copy(it.database, it.database.with_name("merkwacht.db.before-9001"))
+    sql(it.database, "UPDATE alembic_version SET version_num = '9001'")
+
+
+def disk_is_full(it: Installation) -> None:
+    it.store.close()
+    os.truncate(it.database, shutil.disk_usage(it.folder).total)  # mostly a hole
+
+
+def log_has_grown(it: Installation) -> None:
+    it.store.close()
+    log = it.database.with_name("merkwacht.db-wal")
+    log.touch()
+    os.truncate(log, 600 * 1024 * 1024)
+
+
+def old_copy_lies_about(it: Installation) -> None:
+    copy = it.database.with_name("merkwacht.db.before-0009")
+    shutil.copy(it.database, copy)
+    then = (NOW - timedelta(days=60)).timestamp()
+    os.utime(copy, (then, then))
+
+
+def model_is_another(it: Installation) -> None:
+    shutil.copytree(MODEL, it.folder / "model")
+    with (it.folder / "model" / "tokenizer.json").open("a") as file:
+        file.write(" ")
+    it.add(f'[classifiers]\nmodel = "{it.folder}/model"')
+
+
+def model_is_missing(it: Installation) -> None:
+    it.add(f'[classifiers]\nmodel = "{it.folder}/nowhere"')
+
+
+def state_folder_is_missing(it: Installation) -> None:
+    it.add('[store]\npath = "gone/merkwacht.db"')
+
+
+@pytest.mark.parametrize(
+    ("breaks", "part", "what", "remedy"),
+    [
+        (
+            unknown_key,
+            "configuration",
+            r"unknown key; did you mean interval_seconds",
+            "merkwacht check",
+        ),
+        (no_toml, "configuration", r"line 1.*not valid TOML", "merkwacht check"),
+        (secret_for_everybody, "permissions", r"channels\[0\]\.password.*0644", "chmod 0640"),
+        (secret_file_for_everybody, "permissions", r"mail\.secret .*0644", "chmod 0640"),
+        (key_for_the_group, "permissions", r"pseudonym key .*0640", "chmod 0600"),
+        (database_for_everybody, "permissions", r"database .*0644", "chmod 0600"),
+        (folder_for_everybody, "permissions", r"state folder .*0777", "chmod 0700"),
+        (key_is_missing, "key", r"key is missing", "from the backup"),
+        (key_of_another, "key", r"another pseudonym key", "from the backup"),
+        (source_is_dark, "sources", r"news: not heard since .*refused.*401", "renew its cred"),
+        (channel_is_down, "channels", r"mail: delivers nothing.*535", "renew its password"),
+        (letter_is_dead, "channels", r"1 notifications given up.*crisis: 550", "incidents show 1"),
+        (letters_wait, "channels", r"1 notifications wait", "mend the channel"),
+        (clock_has_run_out, "clocks", r"first-answer: run out in 1 .*\(1\)", "incidents show 1"),
+        (clock_of_the_machine_jumped, "time", r"newest mention .* ran ahead", "timedatectl"),
+        (time_is_not_kept, "time", r"has not set the clock", "timesync-status"),
+        (pages_are_damaged, "database", r"damaged|not a readable", "merkwacht restore"),
+        (it_is_no_database, "database", r"not a readable", "merkwacht restore"),
+        (schema_is_older, "database", rf"at schema 0006.*{HEAD}", "keeps a copy"),
+        (schema_is_newer, "database", r"schema 9001", r"merkwacht restore .*before-9001"),
+        (disk_is_full, "disk", r"should be", "make room"),
+        (log_has_grown, "database", r"-wal: 629 MB", "fuser"),
+        (old_copy_lies_about, "database", r"before-0009: kept before", "rm "),
+        (model_is_another, "model", r"tokenizer\.json is not the file", "install Merkwacht again"),
+        (model_is_missing, "model", r"nowhere", "classifiers.model"),
+        (state_folder_is_missing, "permissions", r"gone: no such folder", "install -d"),
+    ],
+)
+def test_each_fault_is_named_with_its_remedy(
+    sick: Installation,
+    breaks: Callable[[Installation], None],
+    part: str,
+    what: str,
+    remedy: str,
+) -> None:
+    breaks(sick)
+    report = sick.examine()
+    found = [each for each in report.wrong if each.part == part]
+    assert len(found) == 1, report.wrong
+    assert re.search(what, found[0].what), found[0].what
+    assert re.search(remedy, found[0].remedy), found[0].remedy
+    others = {each.part for each in report.wrong} - {part}
+    assert others == {"daemon"}, "nothing else is blamed"
+    assert all(each.remedy for each in report.wrong)
+    told = json.dumps(as_json(report))
+    assert "hunter22" not in told, "a secret is not repeated"
+    assert "\\u001b" not in told, "nor what steers a terminal"
+    assert report.valid is (part != "configuration")
+
+
+def test_an_installation_whose_daemon_runs_is_well(sick: Installation) -> None:
+    server = WebServer(("127.0.0.1", 0), registry=CollectorRegistry(), health=dict)
+    sick.add(f"[http]\nport = {server.port}")
+    with hold(sick.database):
+        report = sick.examine()
+    server.close()
+    assert report.wrong == ()
+    assert any("every step has come to an end" in each.what for each in report.findings)
+    assert {each.part for each in report.findings} >= {
+        "versions",
+        "configuration",
+        "sources",
+        "channels",
+        "clocks",
+        "database",
+        "disk",
+        "model",
+        "time",
+        "key",
+        "daemon",
+    }
+
+
+def test_a_daemon_that_hangs_or_does_not_answer_is_found(sick: Installation) -> None:
+    server = WebServer(
+        ("127.0.0.1", 0), registry=CollectorRegistry(), health=lambda: {"poll": 312.4}
+    )
+    sick.add(f"[http]\nport = {server.port}")
+    with hold(sick.database):
+        (hangs,) = sick.examine().wrong
+        server.close()
+        (mute,) = sick.examine().wrong
+    assert "poll 312 s" in hangs.what
+    assert "does not answer" in mute.what
+    assert "systemctl restart" in hangs.remedy
+    assert "systemctl restart" in mute.remedy
+
+
+def test_dead_letters_of_long_ago_are_history(sick: Installation) -> None:
+    letter_is_dead(sick)
+    sql(sick.database, "UPDATE notification SET created_at = '2026-01-01 08:00:00.000000'")
+    assert [each.part for each in sick.examine().wrong] == ["daemon"]
+
+
+def test_several_faults_hide_each_other_not(sick: Installation) -> None:
+    for breaks in (source_is_dark, channel_is_down, key_for_the_group, time_is_not_kept):
+        breaks(sick)
+    parts = [each.part for each in sick.examine().wrong]
+    assert sorted(parts) == ["channels", "daemon", "permissions", "sources", "time"]
+
+
+# -- as a command ----------------------------------------------------------------------------------
+
+
+def run(*words: object) -> tuple[int, str]:
+    outcome = CliRunner().invoke(app, ["doctor", *map(str, words)])
+    assert outcome.exception is None or isinstance(outcome.exception, SystemExit), outcome.exception
+    return outcome.exit_code, outcome.stdout
+
+
+def test_before_the_first_start_it_says_that_there_is_no_database_and_makes_none(
+    tmp_path: Path,
+) -> None:
+    shutil.copy(VALID, tmp_path / "config.toml")
+    status, page = run("--config", tmp_path / "config.toml")
+    assert status == 1
+    assert "not there yet" in page
+    assert [each.name for each in tmp_path.iterdir()] == ["config.toml"]
+
+
+def test_with_a_broken_configuration_the_rest_is_looked_at_all_the_same(
+    sick: Installation,
+) -> None:
+    key_for_the_group(sick)
+    unknown_key(sick)
+    status, page = run("--config", sick.config, "--format", "json")
+    told = json.loads(page)
+    assert status == 2
+    assert not told["configuration_valid"]
+    assert told["database"] == str(sick.database)
+    wrong = [each["part"] for each in told["findings"] if each["grade"] == "wrong"]
+    assert wrong[:2] == ["configuration", "permissions"]
+    assert any(each["part"] == "model" for each in told["findings"])
+
+
+def test_without_any_configuration_it_says_how_to_make_one(tmp_path: Path) -> None:
+    status, page = run("--config", tmp_path / "none.toml")
+    assert status == 2
+    assert "merkwacht init" in page
+
+
+def test_the_page_fits_a_terminal(sick: Installation, tmp_path: Path) -> None:
+    long = Finding("database", Grade.WRONG, "word " * 60, "do " * 60)
+    report = Report((long, *sick.examine().findings), True, sick.config, sick.database, "UTC", NOW)
+    with (tmp_path / "page.txt").open("w+") as sink:
+        write(report, sink, width=80)
+        sink.seek(0)
+        page = sink.read()
+    # A path is not broken: somebody will copy it.
+    assert [line for line in page.splitlines() if len(line) > 80 and "/" not in line] == []
+    assert page.index("WRONG") < page.index("\nok "), "what is wrong comes first"
+
+
+def test_it_changes_nothing(sick: Installation) -> None:
+    source_is_dark(sick)
+    sick.store.close()
+    with closing(sqlite3.connect(sick.database)) as connection:
+        before = list(connection.iterdump())
+    sick.examine()
+    with closing(sqlite3.connect(sick.database)) as connection:
+        assert list(connection.iterdump()) == before
+    with closing(Store(sick.database)) as store, store.read() as unit:
+        assert unit.dusk.lasting()["news"].polls == 1
