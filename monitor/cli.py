@@ -797,7 +797,7 @@ def sources(
     style: Annotated[PageFormat, typer.Option("--format", help="Format.")] = PageFormat.TABLE,
     config: ConfigOption = None,
 ) -> None:
-    """Show which sources are heard, which are not, since when, why, and what to do about it.
+    """Show which sources are heard, which are not, since when, why, what to do, and what they cost.
 
     Example: merkwacht sources --since 30d
 
@@ -805,7 +805,7 @@ def sources(
     if there were nothing), quota (used up for now), error (out of order), paused (not in the
     configuration), down (this program was not running). Exit status 1: one is dark and not paused.
     """
-    from monitor.app import utc_now  # noqa: PLC0415
+    from monitor.app import build_tariff, utc_now  # noqa: PLC0415
     from monitor.commands import sources as command  # noqa: PLC0415
 
     _set_utf8()
@@ -819,6 +819,7 @@ def sources(
             now=utc_now(),
             since=length,
             timezone=settings.timezone,
+            tariffs={each.name: build_tariff(each) for each in settings.sources},
             as_json=style is PageFormat.JSON,
         )
         store.close()

@@ -1,12 +1,13 @@
-"""``sources``: which sources are heard, which are not, since when, why, and what to do."""
+"""``sources``: which sources are heard, which are not, why, what to do, and what they cost."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, TextIO
 from zoneinfo import ZoneInfo
 
@@ -14,11 +15,29 @@ from rich.console import Console
 from rich.table import Table
 
 from connectors.base import Darkness
-from monitor.store import Store
+from monitor.budget import Period, Tariff, bounds
+from monitor.store import Store, Unit
 from monitor.store.darkness import Dark
 from monitor.store.sources import SourceState
+from monitor.store.spending import Spent
 
 LISTENING = "listening"
+COUNTING = "only counting"
+"""Its budget is spent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a source cost in a period so far."""
+
+    period: Period
+    spent: Spent
+    limit: Decimal | None
+    """Of its budget; None: there is none."""
+    currency: str | None
+    """None: its units cost no money."""
+    out: bool = False
+    """Whether less is left than the smallest page may cost: posts are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +49,8 @@ class Line:
     """Stretches that touch the time looked at, oldest first."""
     since: datetime
     until: datetime
+    costs: tuple[Cost, ...] = ()
+    """Of today and of this month, where it bills or has a quota."""
 
     @property
     def lasting(self) -> Dark | None:
@@ -41,6 +62,8 @@ class Line:
         """How it stands, in a word."""
         if self.lasting is not None:
             return self.lasting.reason.value
+        if any(each.out for each in self.costs):
+            return COUNTING
         return LISTENING if self.state.last_success_at else "not polled yet"
 
     @property
@@ -69,9 +92,19 @@ def show(
     now: datetime,
     since: timedelta,
     timezone: str,
+    tariffs: Mapping[str, Tariff | None] | None = None,
     as_json: bool = False,
 ) -> bool:
-    """Write how every source fares, as a table or JSON Lines.
+    """Write how every source fares and what it cost, as a table or JSON Lines.
+
+    Args:
+        store: what is known.
+        sink: written to.
+        now: the present moment.
+        since: how far back to look.
+        timezone: for the table.
+        tariffs: of the sources of the configuration, by name.
+        as_json: JSON Lines instead of a table.
 
     Returns:
         Whether all are heard, but for those that are paused.
@@ -79,12 +112,14 @@ def show(
     with store.read() as unit:
         states = unit.sources.all()
         stretches = unit.dusk.stretches(now - since, now)
+        costs = {state.name: _costs(unit, state.name, tariffs or {}, now) for state in states}
     lines = [
         Line(
             state,
             tuple(each for each in stretches if each.source == state.name),
             now - since,
             now,
+            costs[state.name],
         )
         for state in states
     ]
@@ -92,7 +127,7 @@ def show(
         sink.writelines(json.dumps(_as_json(line), ensure_ascii=False) + "\n" for line in lines)
     else:
         _draw(lines, sink, ZoneInfo(timezone), since)
-    return all(line.word in (LISTENING, Darkness.PAUSED.value) for line in lines)
+    return all(line.word in (LISTENING, COUNTING, Darkness.PAUSED.value) for line in lines)
 
 
 def _draw(lines: Sequence[Line], sink: TextIO, zone: ZoneInfo, since: timedelta) -> None:
@@ -119,9 +154,50 @@ def _draw(lines: Sequence[Line], sink: TextIO, zone: ZoneInfo, since: timedelta)
             or "-",
         )
     console.print(table)
+    _draw_costs(lines, console)
     for line in lines:
         if line.lasting is not None and line.lasting.error:
             console.print(f"\n{line.state.name}: {line.lasting.error}", soft_wrap=True)
+
+
+def _costs(
+    unit: Unit, source: str, tariffs: Mapping[str, Tariff | None], now: datetime
+) -> tuple[Cost, ...]:
+    tariff = tariffs.get(source)
+    today = now.astimezone(UTC).date()
+    costs = []
+    for period in Period:
+        spent = unit.spending.of(source, bounds(period, now)[0], today)
+        limit = tariff.limits.get(period) if tariff else None
+        out = tariff is not None and limit is not None and limit - spent.cost < tariff.least
+        costs.append(Cost(period, spent, limit, tariff.currency if tariff else None, out=out))
+    if any(each.spent.units or each.limit is not None for each in costs):
+        return tuple(costs)
+    return ()
+
+
+def _draw_costs(lines: Sequence[Line], console: Console) -> None:
+    """A table of those that cost something."""
+    costly = [line for line in lines if line.costs]
+    if not costly:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("cost (UTC)", "today", "this month"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("units today")
+    for line in costly:
+        units = line.costs[0].spent.units
+        told = ", ".join(f"{number} {unit}" for unit, number in sorted(units.items()))
+        table.add_row(line.state.name, *(_money(each) for each in line.costs), told or "-")
+    console.print()
+    console.print(table)
+
+
+def _money(cost: Cost) -> str:
+    if cost.currency is None:
+        return "-"
+    limit = "" if cost.limit is None else f" of {cost.limit:.2f}"
+    return f"{cost.spent.cost:.2f}{limit} {cost.currency}"
 
 
 def _as_json(line: Line) -> dict[str, Any]:
@@ -136,6 +212,16 @@ def _as_json(line: Line) -> dict[str, Any]:
         "failures": state.failures,
         "fault": None if lasting is None else lasting.fault,
         "error": None if lasting is None else lasting.error,
+        "spent": {
+            cost.period.value: {
+                "units": dict(sorted(cost.spent.units.items())),
+                "cost": None if cost.currency is None else float(cost.spent.cost),
+                "budget": None if cost.limit is None else float(cost.limit),
+                "currency": cost.currency,
+                "out": cost.out,
+            }
+            for cost in line.costs
+        },
         "coverage": None if line.coverage is None else round(line.coverage, 4),
         "dark": [
             {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -50,7 +51,7 @@ class PaidX(XLike):
         self.billed.setdefault(day, Counter()).update(post=len(shown), user=len(users))
         return reply(body)
 
-    def _counts(self, query: dict[str, str]) -> Reply:
+    def _counts(self, query: Mapping[str, str]) -> Reply:
         begin, end = (datetime.fromisoformat(query[name]) for name in ("start_time", "end_time"))
         assert self.clock() - timedelta(days=7) < begin < end <= self.clock()
         found: Counter[datetime] = Counter()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -34,7 +34,7 @@ class Wallet:
         self.clock = clock
         self.a_day = Decimal(a_day)
         self.prices = prices
-        self.spent: Counter[date] = Counter()  # type: ignore[type-var] # of money
+        self.spent: defaultdict[date, Decimal] = defaultdict(Decimal)
 
     def left(self) -> Decimal:
         return max(self.a_day - self.spent[self.clock().date()], Decimal(0))
@@ -62,7 +62,7 @@ class Poller(Polling):
         self.unread: dict[datetime, int] = {}
 
     def poll(self, *, die_after: int | None = None) -> list[Page]:
-        pages = []
+        pages: list[Page] = []
         for page in self.connector.fetch(self.cursor):
             if len(pages) == die_after:
                 break

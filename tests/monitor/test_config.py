@@ -25,6 +25,7 @@ from classifiers.second_opinion import SecondOpinionOptions
 from connectors import BUILT_IN
 from connectors.options import secret_fields
 from monitor import config
+from monitor.budget import BudgetOptions
 from monitor.heartbeat import HeartbeatOptions
 
 HERE = Path(__file__).parent / "config"
@@ -187,7 +188,9 @@ def _example_tables() -> dict[str, list[str]]:
     name = ""
     for line in EXAMPLE.read_text().splitlines():
         if found := re.fullmatch(r"\[+([a-z_.]+)\]+", line):
-            name = found[1]
+            parent, _, own = found[1].rpartition(".")
+            # A table within a plug-in's belongs to its kind.
+            name = f"{name}.{own}" if parent and name.startswith(f"{parent}:") else found[1]
             tables.setdefault(name, [])
         elif found := re.fullmatch(r'kind = "(\w+)"', line):
             name = f"{name}:{found[1]}"
@@ -207,6 +210,8 @@ def _models() -> list[tuple[str, type[BaseModel]]]:
         ("log", config.LogOptions),
         ("heartbeat", HeartbeatOptions),
         ("brands", config.BrandOptions),
+        ("sources:x", config.PricedBase),
+        ("sources:x.budget", BudgetOptions),
         ("receivers", ReceiverOptions),
         ("routes", RouteOptions),
         ("office", OfficeOptions),
