@@ -71,13 +71,14 @@ def describe(chart: Chart, *, language: str, timezone: str) -> str:
     if not seen:
         return catalogue.text("chart.title", step=catalogue.duration(chart.step))
     highest, place = max(seen)
+    usual = round(chart.expected[place])
     return catalogue.text(
         "chart.described",
         step=catalogue.duration(chart.step),
         hours=round(len(chart.observed) * chart.step / timedelta(hours=1)),
         highest=catalogue.number(round(highest)),
         at=catalogue.short_moment(chart.start + place * chart.step, zone),
-        usual=catalogue.number(round(chart.expected[place])),
+        usual=catalogue.number(usual) if usual else catalogue.text("value.expected_few"),
     )
 
 

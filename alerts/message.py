@@ -500,7 +500,7 @@ class _Scene:
                 ),
             )
         if (coverage := _number(self.facts.get("coverage"))) is not None:
-            yield "covered", self.words.text("number.percent", value=round(coverage * 100))
+            yield "covered", self.words.part(coverage)
         if self.facts.get("warming_up") is True:
             yield "history", self.words.text("value.warming_up")
 
@@ -544,7 +544,7 @@ class _Scene:
             return ""
         return self.words.text(
             "value.story",
-            share=self.words.percent(share),
+            share=self.words.part(share),
             count=self.words.number(count),
             authors=self.words.number(authors),
         )
@@ -567,7 +567,7 @@ class _Scene:
             return ""
         key = "value.mood_new" if usual is None else "value.mood"
         return self.words.text(
-            key, share=self.words.percent(share), usual=self.words.percent(usual or 0.0)
+            key, share=self.words.part(share), usual=self.words.part(usual or 0.0)
         )
 
     def _why_source(self) -> Iterator[tuple[str, str]]:

@@ -68,6 +68,10 @@ class Words:
         """A probability as whole per cents; never 0 or 100, nothing is that certain."""
         return self.text("number.percent", value=min(max(round(share * 100), 1), 99))
 
+    def part(self, share: float) -> str:
+        """A part of what was counted as whole per cents: all of it is 100."""
+        return self.text("number.percent", value=round(share * 100))
+
     def moment(self, moment: datetime, zone: tzinfo) -> str:
         """Day and time in full: for when something began."""
         return self._moment("moment.full", moment, zone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -83,6 +84,27 @@ def test_a_sentence_says_what_the_picture_shows():
         "Berichten per 30 minuten in de laatste 48 uur. Hoogste: 40 op 13 nov 12:00; "
         "verwacht was toen 4."
     )
+
+
+def test_an_expectation_of_next_to_nothing_is_not_told_as_none():
+    few = chart()
+    few = replace(few, expected=(0.3,) * len(few.observed))
+    assert describe(few, language="nl", timezone=AMSTERDAM).endswith("toen minder dan 1.")
+    assert describe(few, language="en", timezone=AMSTERDAM).endswith(
+        "less than 1 were expected then."
+    )
+
+
+@pytest.mark.parametrize(("share", "told"), [(1.0, "100%"), (0.7, "70%"), (0.0, "0%")])
+def test_a_part_of_what_was_counted_is_told_as_it_is(share, told):
+    drivers = {
+        "negative": {"share": share, "usual": share},
+        "stories": [{"mention": 1, "count": 40, "authors": 38, "share": share}],
+    }
+    why = dict(spike(drivers=drivers).why)
+    assert why["Stemming"] == f"{told} negatief (anders {told})"
+    if share:
+        assert told in why["Grootste bericht"]
 
 
 @pytest.mark.parametrize("kind", SPIKES)
