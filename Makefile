@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: help demo test check lint format types train clean
+.PHONY: help demo test check lint format types dashboards train clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ lint: $(VENV)/.installed-dev ## style and format
 format: $(VENV)/.installed-dev ## mend what can be mended by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+dashboards: $(VENV)/.installed-dev ## write the Grafana dashboards anew (ARGS=--check to compare only)
+	$(BIN)/python deploy/grafana/dashboards.py $(ARGS)
 
 types: $(VENV)/.installed-dev ## strict type check
 	$(BIN)/mypy

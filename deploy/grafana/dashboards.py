@@ -701,6 +701,10 @@ def _finished(
     found: dict[str, Any] = json.loads(json.dumps(board.build(), cls=JSONEncoder))
     for number, each in enumerate(found["panels"], start=1):
         each["id"] = number
+    # The builder gives every variable what only those of intervals have.
+    for each in found["templating"]["list"]:
+        for key in ("auto", "auto_count", "auto_min"):
+            each.pop(key, None)
     # How a mark is put into words belongs to the data source: the builder does not know it.
     for mark, each in zip(marks, found["annotations"]["list"], strict=True):
         each |= {"titleFormat": mark.title, "tagKeys": mark.tags, "step": "60s"}

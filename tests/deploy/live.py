@@ -183,6 +183,8 @@ class Trial:
     def __init__(self, prometheus: str) -> None:
         self._url = prometheus
         self.missing: list[str] = []
+        self.without_number: list[str] = []
+        """Queries that returned series and not one number: quantiles of what did not happen."""
 
     def ask(self, where: str, expr: str, *, may_be_empty: bool = False) -> None:
         """One query: over the last minutes, as a panel does."""
@@ -196,6 +198,10 @@ class Trial:
             self.missing.append(f"{where}: {answer['error']}")
         elif not answer["data"]["result"] and not may_be_empty:
             self.missing.append(f"{where}: no data: {_filled(expr)}")
+        elif answer["data"]["result"] and all(
+            value == "NaN" for each in answer["data"]["result"] for _, value in each["values"]
+        ):
+            self.without_number.append(where)
 
     def rules(self) -> int:
         """How many rules were evaluated well."""
@@ -284,6 +290,10 @@ def run(folder: Path, seconds: float) -> list[str]:
 
 def _judge(prometheus: str, metrics: str, mails: int) -> list[str]:
     trial = Trial(prometheus)
+    trial.ask("a name that is none", "merkwacht_redy")
+    if len(trial.missing) != 1:
+        return ["a query about nothing is not noticed"]
+    trial.missing.clear()
     queries = list(of_boards())
     for where, expr, _ in queries:
         trial.ask(where, expr)
@@ -292,6 +302,7 @@ def _judge(prometheus: str, metrics: str, mails: int) -> list[str]:
     evaluated = trial.rules()
     if fault := _lint(metrics):
         trial.missing.append(f"promtool check metrics: {fault}")
+    sys.stdout.write(f"without a number: {', '.join(trial.without_number) or 'none'}\n")
     sys.stdout.write(f"{len(queries)} queries asked, {evaluated} rules evaluated, {mails} mails\n")
     return trial.missing
 

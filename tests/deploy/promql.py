@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped] # its stubs are a package of their own
 from prometheus_client import CollectorRegistry
 
 from monitor.daemon import PERIODS
@@ -119,5 +119,10 @@ def of_boards() -> Iterator[tuple[str, str, str]]:
 
 def rules() -> list[dict[str, Any]]:
     """Every alert."""
-    read = yaml.safe_load(RULES.read_text())
-    return [rule for group in read["groups"] for rule in group["rules"]]
+    return [rule for group in read_yaml(RULES)["groups"] for rule in group["rules"]]
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A file of settings."""
+    found: dict[str, Any] = yaml.safe_load(path.read_text())
+    return found

@@ -8,9 +8,8 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.deploy.promql import BOARDS, ROOT, faults, known, of_boards
+from tests.deploy.promql import BOARDS, ROOT, faults, known, of_boards, read_yaml
 
 QUERIES = {where: (expr, texts) for where, expr, texts in of_boards()}
 
@@ -90,9 +89,9 @@ def test_every_query_is_about_the_chosen_daemons_on_the_chosen_prometheus(path: 
 
 def test_the_provisioning_files_fit_the_dashboards() -> None:
     folder = ROOT / "deploy/grafana/provisioning"
-    sources = yaml.safe_load((folder / "datasources/merkwacht.yaml").read_text())
-    boards = yaml.safe_load((folder / "dashboards/merkwacht.yaml").read_text())
-    scrape = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    sources = read_yaml(folder / "datasources/merkwacht.yaml")
+    boards = read_yaml(folder / "dashboards/merkwacht.yaml")
+    scrape = read_yaml(ROOT / "deploy/prometheus/prometheus.yml")
     assert sources["datasources"][0]["type"] == "prometheus"
     assert (
         sources["datasources"][0]["jsonData"]["timeInterval"] == scrape["global"]["scrape_interval"]

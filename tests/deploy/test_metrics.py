@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import urllib.request
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,8 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from alerts.base import SignalKind
 from connectors.base import SourceFault
 from monitor.daemon import PERIODS
+from monitor.detecting import DetectStep
 from monitor.metrics import OK, Metrics
 from monitor.web import WebServer
+from tests.monitor.crowds import BRAND, ZONE, Crowd, announcer
 
 PER_BRAND, PER_SOURCE, PER_CHANNEL, PER_CLOCK, BASE = 70, 100, 60, 100, 500
 """Series at most; docs/operations.md promises these."""
@@ -139,3 +142,40 @@ def test_what_the_daemon_shows_is_lint_clean() -> None:
         ["promtool", "check", "metrics"], input=shown, capture_output=True, check=False, timeout=60
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+
+
+def test_the_figures_show_the_newest_full_five_minutes_against_the_usual(tmp_path: Path) -> None:
+    crowd = Crowd(tmp_path)
+    crowd.past(8, {"x": 240})
+    metrics = Metrics(CollectorRegistry())
+    step = DetectStep(
+        store=crowd.store,
+        brands=[crowd.watched],
+        announcer=announcer(),
+        timezone=ZONE,
+        now=crowd.clock,
+        metrics=metrics,
+    )
+
+    def shown(figure: str, counted: str) -> float | None:
+        return metrics.registry.get_sample_value(
+            f"merkwacht_crowd_{figure}", {"brand": BRAND, "counted": counted}
+        )
+
+    while step.run() and shown("seen", "mentions") is None:
+        crowd.clock.advance(minutes=5)
+    for number in range(6):
+        crowd.say(negative=number < 2)
+    crowd.clock.advance(minutes=5)
+    step.run()
+    assert [shown("seen", counted) for counted in ("mentions", "negative", "authors")] == [6, 2, 6]
+    usual, upper = shown("usual", "mentions"), shown("upper", "mentions")
+    assert usual is not None
+    assert upper is not None
+    assert 0 < usual < 6
+    assert usual < upper
+    crowd.clock.advance(minutes=5)
+    step.run()
+    assert shown("seen", "mentions") == 0, (
+        "those five minutes are over, whatever else stays as it was"
+    )

@@ -8,9 +8,8 @@ import subprocess
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.deploy.promql import ROOT, RULES, faults, known, rules
+from tests.deploy.promql import ROOT, RULES, faults, known, read_yaml, rules
 
 FOLDER = RULES.parent
 TESTS = sorted(FOLDER.glob("*.test.yml"))
@@ -48,7 +47,7 @@ def test_alerts_ring_when_they_must_and_not_else(path: Any) -> None:
 def test_every_alert_is_tested_both_ways() -> None:
     tried: dict[str, set[bool]] = {}
     for path in TESTS:
-        for case in yaml.safe_load(path.read_text())["tests"]:
+        for case in read_yaml(path)["tests"]:
             for each in case["alert_rule_test"]:
                 tried.setdefault(each["alertname"], set()).add(bool(each["exp_alerts"]))
     assert tried == {name: {True, False} for name in ALERTS}
@@ -73,3 +72,10 @@ def test_an_alert_says_how_grave_it_is_and_where_to_read_what_to_do(name: str) -
 def test_every_runbook_is_one_of_an_alert() -> None:
     text = (ROOT / "docs/operations.md").read_text()
     assert set(re.findall(r"^#+ (Merkwacht\w+)$", text, re.MULTILINE)) == set(ALERTS)
+
+
+def test_the_documentation_names_only_metrics_there_are() -> None:
+    text = (ROOT / "docs/operations.md").read_text()
+    names = known()
+    named = set(re.findall(r"`(merkwacht_\w+)[`{]", text))
+    assert {each for each in named if not {each, f"{each}_bucket"} & names.keys()} == set()
