@@ -37,6 +37,7 @@ _REMEDIES: Mapping[SourceFault, str] = {
     SourceFault.NOT_FOUND: "look whether apps holds the number in the address of the app's page "
     "(…/id123456789), and whether it is sold in every one of countries",
     SourceFault.BAD_REQUEST: "look whether apps and countries are right",
+    SourceFault.UNAUTHORIZED: "it needs no login: look whether base_url leads to itunes.apple.com",
     SourceFault.FORBIDDEN: "Apple refuses this address: raise interval_seconds to some hours",
     SourceFault.RATE_LIMITED: "raise interval_seconds: the feed changes a few times a day",
 }

@@ -7,7 +7,7 @@ its id as well: the same article found by two alerts is one post.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
@@ -54,6 +54,8 @@ class GoogleAlertsConnector(RssConnector):
 
     kind: ClassVar[str] = "googlealerts"
     Options: ClassVar[type[BaseOptions]] = GoogleAlertsOptions
+    remedies: ClassVar[Mapping[SourceFault, str]] = {}
+    """Those of other feeds do not help here."""
 
     def __init__(self, options: GoogleAlertsOptions, context: Context) -> None:
         feed = RssOptions(

@@ -247,7 +247,9 @@ class Graph:
         if isinstance(problem, dict):
             raise self._refusal(fetched, problem)
         if fetched.status != _OK:
-            raise status_error(fetched, now=self._context.now())
+            plain = status_error(fetched, now=self._context.now())
+            remedy = _PLAIN_REMEDIES.get(plain.fault, "")
+            raise status_error(fetched, now=self._context.now(), detail=remedy)
         if not isinstance(body, dict):
             raise bad_response(fetched.url, "is not JSON of the Graph API")
         at = server_time(fetched.headers, self._context.now())
@@ -290,6 +292,13 @@ class Graph:
             retry_after=pause if fault is SourceFault.RATE_LIMITED else None,
             of_object=of_object,
         )
+
+
+_PLAIN_REMEDIES = {
+    SourceFault.UNAUTHORIZED: "access_token is wrong or expired: make a new one",
+    SourceFault.FORBIDDEN: "the app lacks a permission or was restricted: look at its dashboard",
+}
+"""For the rare refusal without a code of Meta's."""
 
 
 def _remedy(code: int, subcode: int, words: str, options: GraphOptions) -> str:

@@ -26,6 +26,7 @@ from connectors.base import (
     Page,
     Post,
     Reject,
+    SourceFault,
 )
 from connectors.feedreader import Entry, Feed, fingerprint
 from connectors.http import (
@@ -57,6 +58,15 @@ _PUSH_SPARES = timedelta(minutes=5)
 _SHORTEST_KEY, _LONGEST_KEY = 20, 200
 _WIDTH = 16
 """Digits of a fingerprint."""
+
+_REMEDIES = {
+    SourceFault.UNAUTHORIZED: "the feed wants a login: give url as https://user:password@host/…, or take the "
+    "address with a key that the publisher shows to subscribers",
+    SourceFault.PAYMENT_REQUIRED: "it is for subscribers: ask the publisher for an address with a key",
+    SourceFault.FORBIDDEN: "the publisher keeps programs out: set network.contact so that it can see who "
+    "asks, raise interval_seconds, or ask it to let us in",
+    SourceFault.NOT_FOUND: "look for the feed's address on the publisher's site",
+}
 
 
 class RssOptions(BaseOptions):
@@ -101,6 +111,8 @@ class RssConnector:
 
     kind: ClassVar[str] = "rss"
     Options: ClassVar[type[BaseOptions]] = RssOptions
+    remedies: ClassVar[Mapping[SourceFault, str]] = _REMEDIES
+    """What to do when the publisher refuses."""
 
     def __init__(self, options: RssOptions, context: Context) -> None:
         self._options = options
@@ -128,7 +140,8 @@ class RssConnector:
             yield Page((), memory.cursor(), rejects, self._pause(fetched, memory, now))
             return
         if fetched.status != 200:  # noqa: PLR2004 - HTTP OK
-            raise status_error(fetched, now=now)
+            remedy = self.remedies.get(status_error(fetched, now=now).fault, "")
+            raise status_error(fetched, now=now, detail=remedy)
         feed = self._read(fetched)
         fresh = memory.unknown(feed.entries)
         memory.rhythm.hear(feed, fresh, now)

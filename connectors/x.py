@@ -70,6 +70,14 @@ _TWEET_FIELDS = (
     "conversation_id",
 )
 _USER_FIELDS = ("username", "public_metrics")
+_REMEDIES = {
+    SourceFault.UNAUTHORIZED: "the bearer token is wrong, was regenerated or belongs to a suspended app: "
+    "copy it anew from the app's keys on developer.x.com",
+    SourceFault.FORBIDDEN: "the app has to belong to a project whose plan has the recent search: look at "
+    "project and plan on developer.x.com",
+    SourceFault.PAYMENT_REQUIRED: "the credits are used up: buy some on developer.x.com, or lower "
+    "max_posts_per_day so that they last",
+}
 
 
 class XOptions(BaseOptions):
@@ -580,11 +588,18 @@ def _refusal(fetched: Fetched, now: datetime) -> ConnectorError:
     if isinstance(errors, list):
         words += [one.get("message") for one in errors[:2] if isinstance(one, dict)]
     detail = one_line(": ".join(word for word in words if isinstance(word, str)), 300)
-    error = status_error(fetched, now=now, detail=detail)
+    remedy = _REMEDIES.get(status_error(fetched, now=now).fault, "")
+    told = "; ".join(part for part in (detail, remedy) if part)
+    error = status_error(fetched, now=now, detail=told)
     if error.fault is SourceFault.RATE_LIMITED:
         if "usage cap" in detail.lower() or "UsageCapExceeded" in detail:
             # Not the pace but the month: waiting a quarter of an hour changes nothing.
-            return ConnectorError(str(error), fault=SourceFault.PAYMENT_REQUIRED, permanent=True)
+            return ConnectorError(
+                f"{error}; the month's cap is reached: raise it on developer.x.com, or wait for the "
+                "next month",
+                fault=SourceFault.PAYMENT_REQUIRED,
+                permanent=True,
+            )
         error.retry_after = error.retry_after or _until_reset(fetched.headers, now)
     return error
 

@@ -63,6 +63,11 @@ _REMEDIES = {
     "channelNotFound": "look whether channels holds channel ids, as UC…, not handles",
     "commentsDisabled": "comments are switched off there",
 }
+_PLAIN_REMEDIES = {
+    401: _KEY_REMEDY,
+    403: "look whether the key may use the YouTube Data API v3 from here",
+}
+"""Where Google gives no reason."""
 
 
 class YoutubeOptions(BaseOptions):
@@ -440,7 +445,8 @@ class YoutubeConnector:
         """Read Google's own reason, and say what to do about it."""
         reason, said = _reason(fetched.body)
         now = self._context.now()
-        detail = "; ".join(part for part in (said, _REMEDIES.get(reason, "")) if part)
+        remedy = _REMEDIES.get(reason, "") if reason else _PLAIN_REMEDIES.get(fetched.status, "")
+        detail = "; ".join(part for part in (said, remedy) if part)
         error = status_error(fetched, now=now, detail=detail)
         if reason == "invalidPageToken" and "pageToken" in params:
             return _InvalidTokenError()

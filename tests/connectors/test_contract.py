@@ -12,7 +12,7 @@ import pytest
 
 from connectors import BUILT_IN
 from connectors.base import Connector, ConnectorError, Context, Page, SourceFault
-from connectors.conformance import ConnectorSuite
+from connectors.conformance import ConnectorSuite, FaultServer, Reply
 from tests.connectors import imapserver
 from tests.connectors.pushing import Pushes
 
@@ -264,6 +264,20 @@ def _suite(kind: str) -> type[ConnectorSuite]:
 
 for _kind in OVER_HTTP:
     globals()[f"Test{_kind.capitalize()}"] = _suite(_kind)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("kind", OVER_HTTP)
+def test_who_is_refused_is_told_what_to_do(
+    kind: str, status: int, server: FaultServer, context: Context
+) -> None:
+    server.answer = Reply(status)
+    with pytest.raises(ConnectorError) as caught:
+        poll(build(kind, context, **OVER_HTTP[kind](server.url)))
+    _, mark, remedy = str(caught.value).partition(f"(HTTP {status})")
+    assert mark
+    assert len(remedy.split()) >= 5, "the message ends with what went wrong"
+    assert caught.value.permanent
 
 
 @pytest.mark.parametrize("kind", WITHOUT_HTTP)
