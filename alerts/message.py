@@ -19,7 +19,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from pydantic import TypeAdapter, ValidationError
@@ -50,9 +50,13 @@ from classifiers.base import (
 )
 from connectors.base import Mention
 
+if TYPE_CHECKING:
+    from classifiers.masking import Known
+
 SAMPLES = 3
 """How many posts a message shows."""
 EXCERPT_LIMIT = 280
+_READ = 20_000
 """Characters of a post that a message shows at most."""
 STATEMENT_WITHIN = timedelta(hours=1)
 """A crisis asks for a first statement within this time of being noticed."""
@@ -691,8 +695,20 @@ def _samples(
     chosen: dict[str, Exhibit] = {}
     for exhibit in sorted(exhibits, key=lambda each: _telling(scene, each), reverse=True):
         chosen.setdefault(exhibit.mention.story, exhibit)
-    return tuple(
-        _sample(scene, exhibit, keep_handles) for exhibit in list(chosen.values())[:SAMPLES]
+    shown = list(chosen.values())[:SAMPLES]
+    known = _hidden_in(shown)
+    return tuple(_sample(scene, exhibit, keep_handles, known) for exhibit in shown)
+
+
+def _hidden_in(exhibits: Sequence[Exhibit]) -> Known | None:
+    """What is hidden in posts that are shown beside each other."""
+    from classifiers.masking import together  # noqa: PLC0415 - lazy
+
+    if len(exhibits) < 2:  # noqa: PLR2004 - one has no neighbour
+        return None
+    return together(
+        (each.mention.post.text[:_READ], each.assessment.leak.findings if each.assessment else ())
+        for each in exhibits
     )
 
 
@@ -721,7 +737,9 @@ def _reactions(exhibit: Exhibit) -> tuple[int, int, int]:
     return max(counted.likes, 0), max(counted.shares, 0), max(counted.replies, 0)
 
 
-def _sample(scene: _Scene, exhibit: Exhibit, keep_handles: Collection[str]) -> Sample:
+def _sample(
+    scene: _Scene, exhibit: Exhibit, keep_handles: Collection[str], known: Known | None
+) -> Sample:
     # Imported here: its many patterns take longer to compile than a configuration to check.
     from classifiers.masking import excerpt  # noqa: PLC0415 - lazy
 
@@ -732,7 +750,12 @@ def _sample(scene: _Scene, exhibit: Exhibit, keep_handles: Collection[str]) -> S
     if assessment is not None and scene.incident.kind in SPIKES:
         sentiment = scene.words.name("sentiment", assessment.sentiment.label.value)
     text = excerpt(
-        post.text, findings, limit=EXCERPT_LIMIT, keep_handles=keep_handles, language=scene.language
+        post.text,
+        findings,
+        limit=EXCERPT_LIMIT,
+        keep_handles=keep_handles,
+        language=scene.language,
+        known=known,
     )
     return Sample(
         text=one_line(text, EXCERPT_LIMIT),

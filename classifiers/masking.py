@@ -146,6 +146,9 @@ _SENTENCE_END = re.compile(
     r"|\n[^\S\n]{0,9}\n"
 )
 """Where a sentence ends. A line break by itself does not: what was copied from a page has many."""
+_AROUND = " \t\r\n.,:;!?()[]\"'"
+_SHORTEST, _LONGEST = 4, 200
+"""Characters of a value that is hidden in neighbouring texts, too."""
 _SAME_PASSAGE = 200
 """Characters between two registered sentences that are taken for a part of what was quoted."""
 _HANDLE = re.compile(r"(?<![\w@/.])@([A-Za-z0-9_](?:[\w.-]{0,62}\w)?(?:@[\w-]+(?:\.[\w-]+)+)?)")
@@ -176,12 +179,52 @@ class _Span:
     hidden: _Hidden
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Values hidden in some texts, which others that are shown beside them must not repeat either."""
+
+    pattern: re.Pattern[str] | None
+    hidden: Mapping[str, _Hidden]
+
+    def spans(self, text: str) -> Iterator[_Span]:
+        """Where they stand, as whole words, in upper or lower case."""
+        for match in self.pattern.finditer(text) if self.pattern else ():
+            yield _Span(
+                match.start(), match.end(), self.hidden.get(match[0].casefold(), _Hidden.CREDENTIAL)
+            )
+
+
+def together(texts: Iterable[tuple[str, Sequence[Finding]]]) -> Known:
+    """What is hidden in texts that are shown side by side.
+
+    A password that one post names as such is a word like any other in its neighbour. Of what is
+    registered only the passage itself is hidden, wherever it is found.
+
+    Args:
+        texts: each with what the detectors found in it.
+    """
+    hidden: dict[str, _Hidden] = {}
+    for text, findings in texts:
+        for span in (*_given(text, findings), *_eager(text)):
+            value = text[span.start : span.end].strip(_AROUND)
+            folded = value.casefold()
+            # Folding may change the length of a text: then it would not be found by it again.
+            if _SHORTEST <= len(value) <= _LONGEST and value.lower() == folded:
+                hidden.setdefault(folded, span.hidden)
+    if not hidden:
+        return Known(None, {})
+    longest_first = sorted(hidden, key=len, reverse=True)
+    alternatives = "|".join(re.escape(value) for value in longest_first)
+    return Known(re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)", re.IGNORECASE), hidden)
+
+
 def mask(
     text: str,
     findings: Sequence[Finding],
     *,
     keep_handles: Collection[str] = (),
     language: str = "en",
+    known: Known | None = None,
 ) -> str:
     """Return ``text`` without what must not be repeated.
 
@@ -196,12 +239,14 @@ def mask(
         findings: what the detectors found in it.
         keep_handles: handles that may be shown (official accounts), with or without ``@``.
         language: ``nl`` or ``en``, of the labels such as ``[telefoon]``.
+        known: what is hidden in the texts beside it; see :func:`together`.
     """
     labels = _LABELS.get(language, _LABELS["en"])
     kept = frozenset(handle.lstrip("@").casefold() for handle in keep_handles)
     parts: list[str] = []
     done = 0
-    for span in _merged([*_given(text, findings), *_registered(text, findings), *_eager(text)]):
+    found = [*_given(text, findings), *_registered(text, findings), *_eager(text)]
+    for span in _merged([*found, *(known.spans(text) if known else ())]):
         parts.append(_without_handles(text[done : span.start], kept))
         parts.append(_label(text, span, labels))
         done = span.end
@@ -216,6 +261,7 @@ def excerpt(
     *,
     keep_handles: Collection[str] = (),
     language: str = "en",
+    known: Known | None = None,
 ) -> str:
     """Return ``text`` masked, on one line, and at most ``limit`` characters long.
 
@@ -227,7 +273,7 @@ def excerpt(
     if limit < 1:
         raise ValueError(f"an excerpt of {limit} characters cannot be made; 1 or more, please")
     read = text[: limit * 20 + _READ_ANYWAY]
-    hidden = mask(read, findings, keep_handles=keep_handles, language=language)
+    hidden = mask(read, findings, keep_handles=keep_handles, language=language, known=known)
     if len(read) < len(text):  # a value cut in two at the end must not show its first half
         hidden = hidden[:-_CUT]
     line = " ".join(hidden.split())

@@ -20,7 +20,7 @@ from alerts.playbooks import Playbook, Tick, about, attached, is_confidential, p
 from alerts.words import words as alert_words
 from classifiers.base import Confidence, Finding, Leak, LeakBand, LeakCategory
 from classifiers.explain import explain
-from classifiers.masking import mask
+from classifiers.masking import mask, together
 from monitor.store import Unit
 from monitor.store.evidence import Kept
 from monitor.store.following import ClockRun
@@ -204,10 +204,11 @@ def _exhibits(
 ) -> Iterable[Exhibit]:
     kept = unit.incidents.evidence.of(family)
     there = unit.incidents.evidence.there({piece.mention_id for piece in kept})
+    known = together((piece.text, _findings(piece.content)) for piece in kept if not unmasked)
     for piece in kept:
         text = piece.text
         if not unmasked:
-            text = mask(text, _findings(piece.content), language=language)
+            text = mask(text, _findings(piece.content), language=language, known=known)
         why = _why(piece.content, language)
         yield Exhibit(piece, text, piece.mention_id in there, why)
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TextIO
+from typing import Literal, TextIO
 from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry
@@ -68,7 +68,10 @@ def show_list(
     zone = ZoneInfo(timezone)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("no", "opened", "severity", "kind", "brand", "state", "taken by"):
-        table.add_column(name, justify="right" if name == "no" else "left", no_wrap=True)
+        # On a narrow screen words wrap; a number that is cut short could not be acted on.
+        whole = name in ("no", "opened", "severity", "state")
+        justify: Literal["right", "left"] = "right" if name == "no" else "left"
+        table.add_column(name, justify=justify, no_wrap=whole, overflow="fold")
     for incident in found:
         into = merged.get(incident.id)
         table.add_row(

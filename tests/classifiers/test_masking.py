@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from classifiers.base import Confidence, Finding, LeakCategory
 from classifiers.detectors import FINGERPRINT, default_detectors, find_all
 from classifiers.detectors.secrets import all_rules
-from classifiers.masking import excerpt, mask
+from classifiers.masking import excerpt, mask, together
 
 DETECTORS = default_detectors(["zilvermeeuw"])
 
@@ -305,3 +305,12 @@ def test_an_excerpt_of_a_registered_passage_shows_its_label_whole():
 
     assert excerpt(text, known(text, QUOTE), limit=280).endswith("[registered text]")
     assert excerpt(text, known(text, QUOTE), limit=55).endswith("zoiets?…")
+
+
+def test_what_one_text_hides_its_neighbour_does_not_repeat():
+    shown = ["Het wachtwoord is goosefoot, geloof ik.", "Wie kent GOOSEFOOT? En goosefoots?"]
+    known = together((text, ()) for text in shown)
+    first, second = (mask(text, (), known=known) for text in shown)
+    assert "goosefoot" not in first
+    assert second == "Wie kent [credential]? En goosefoots?"
+    assert mask(shown[1], ()) == shown[1]

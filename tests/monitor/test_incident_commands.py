@@ -359,6 +359,27 @@ def test_a_dossier_shows_no_secret_and_nothing_in_it_formats(
     assert [line for line in page.splitlines() if line.startswith("# ")][1:] == []
 
 
+def test_what_one_exhibit_hides_its_neighbour_does_not_show(
+    run: Run, store: Store, folder: Path
+) -> None:
+    one = leak(store, folder, text="Het wachtwoord is goosefoot.")
+    other = leak(store, folder, 2, text="Goosefoot, wie verzint dat?")
+    run("incidents", "merge", str(one), str(other))
+    assert "oosefoot" not in run("incidents", "show", str(one)).stdout
+
+
+def test_a_list_shows_whole_numbers_on_a_narrow_screen_and_marks_drills(
+    run: Run, store: Store, folder: Path
+) -> None:
+    leak(store, folder)
+    run("drill", "--no-wait")
+    listed = run("incidents", "list").stdout
+    assert re.search(r"^ ?1  2026-11-09 12:00  high ", listed, re.MULTILINE)
+    assert "(drill)" in listed
+    found = [json.loads(line) for line in run("incidents", "list", "--json").stdout.splitlines()]
+    assert [each["drill"] for each in found] == [True, False]
+
+
 def test_reading_it_unmasked_takes_a_reason_that_stays(
     run: Run, store: Store, folder: Path
 ) -> None:
