@@ -213,10 +213,10 @@ def test_quiet_days_give_nothing(tmp_path: Path) -> None:
 
 
 def test_the_crisis_of_the_demo_is_noticed(tmp_path: Path) -> None:
-    """Its own posts, up to forty minutes into the crisis."""
+    """Its own posts, up to twenty minutes into the crisis."""
     answers = load_answers()
     lines = (DATA / "mentions.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-    until = answers.crisis_start + timedelta(minutes=40)
+    until = answers.crisis_start + timedelta(minutes=20)
     path = tmp_path / "week.jsonl"
     path.write_text(
         "".join(
@@ -234,7 +234,7 @@ def test_the_crisis_of_the_demo_is_noticed(tmp_path: Path) -> None:
         in (SignalKind.NEGATIVITY_SPIKE, SignalKind.VOLUME_SPIKE, SignalKind.TOPIC_BURST)
     ]
     (incident,) = spikes
-    assert answers.crisis_start < incident.opened_at <= answers.crisis_start + timedelta(minutes=40)
+    assert answers.crisis_start < incident.opened_at <= answers.crisis_start + timedelta(minutes=20)
     assert answers.crisis & set(incident.mention_ids)
 
 
