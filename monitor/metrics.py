@@ -308,7 +308,10 @@ class Metrics:
             ["route", "status"],
             registry=registry,
         )
-        # the daemon itself
+        self._declare_own(registry)
+
+    def _declare_own(self, registry: CollectorRegistry) -> None:
+        """What is measured of the daemon itself."""
         self.step_seconds = Histogram(
             "merkwacht_step_duration_seconds",
             "Time a step took.",
