@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ Known = dict[str, dict[str, set[str]]]
 """Samples, to their labels, to the values that were set before anything happened."""
 
 
+@cache
 def known() -> Known:
     """Every sample that the daemon can show."""
     metrics = Metrics(CollectorRegistry())
