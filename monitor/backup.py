@@ -178,9 +178,9 @@ def _matching_key(source: Path, database: Path, given: Path | None) -> Path | No
     if given is not None and not given.exists():
         raise StoreError(f"{given}: no such key file; nothing was replaced")
     in_place = key_of(database)
-    for candidate in [given] if given is not None else [key_of(source), in_place]:
-        if candidate.exists() and load_or_create(candidate).fingerprint == wanted:
-            return None if candidate == in_place else candidate
+    for candidate in [given] if given is not None else [in_place, key_of(source)]:
+        if _fingerprint(candidate) == wanted:
+            return None if _fingerprint(in_place) == wanted else candidate
     where = (
         f"{given} is another" if given is not None else f"it is not beside it as {key_of(source)}"
     )
@@ -188,6 +188,16 @@ def _matching_key(source: Path, database: Path, given: Path | None) -> Path | No
         f"{source}: the pseudonym key that belongs to it is needed, and {where}; "
         "name it with --key FILE. Nothing was replaced"
     )
+
+
+def _fingerprint(key: Path) -> str | None:
+    """Of a key file; None where there is none, or it is no key."""
+    if not key.exists():
+        return None
+    try:
+        return load_or_create(key).fingerprint
+    except StoreError:
+        return None
 
 
 def _put_aside(database: Path, now: datetime, *, with_key: bool) -> Path | None:

@@ -529,7 +529,7 @@ def _channels(unit: Unit, config: Config, now: datetime) -> Findings:
         yield Finding(
             "channels",
             Grade.WRONG,
-            f"{len(dead)} notifications given up in the last {_RECENT.days} days; the last over "
+            f"{_count(len(dead), 'notification')} given up in the last {_RECENT.days} days; the last over "
             f"{last.channel} to {last.receiver}: {one_line(last.error or 'no reason kept', _LINE)}",
             f"merkwacht incidents show {last.incident_id}; tell the receiver in person, mend the "
             "channel or its address, reload",
@@ -540,7 +540,7 @@ def _channels(unit: Unit, config: Config, now: datetime) -> Findings:
         yield Finding(
             "channels",
             Grade.WRONG,
-            f"{waiting} notifications wait, the oldest since {_at(oldest, zone)}",
+            f"{_count(waiting, 'notification')} not delivered yet, the oldest of {_at(oldest, zone)}",
             "mend the channel they wait for, and see that the daemon runs",
         )
     if not trouble:
@@ -562,7 +562,7 @@ def _clocks(unit: Unit) -> Findings:
             yield Finding(
                 "clocks",
                 Grade.WRONG,
-                f"{name}: run out in {count} incidents that are not over ({named})",
+                f"{name}: run out in {_count(count, 'incident')} not over yet ({named})",
                 f"merkwacht incidents show {numbers[0] if numbers else 'N'}: do what it waits for "
                 "and record it, or resolve it",
             )
@@ -583,7 +583,9 @@ def _clock(unit: Unit, now: datetime) -> Findings:
             "timedatectl status; set the clock right, then restart the daemon",
         )
     else:
-        yield Finding("time", Grade.GOOD, "no stored moment is ahead of the clock")
+        yield Finding(
+            "time", Grade.GOOD, f"the newest {name} is of {at:%Y-%m-%d %H:%M:%S} UTC, not ahead"
+        )
 
 
 # -- what runs -------------------------------------------------------------------------------------
@@ -676,6 +678,10 @@ def _time_service(running: Path) -> Findings:
         )
     else:
         yield Finding("time", Grade.GOOD, "systemd-timesyncd has set the clock")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _at(moment: datetime, zone: ZoneInfo) -> str:

@@ -102,6 +102,7 @@ def test_a_backup_made_while_mentions_come_in_is_one_moment_and_comes_back_row_b
     assert done.aside is not None
     assert rows(path) == saved
     assert rows(done.aside) == live, "what was replaced is whole"
+    assert done.key is None, "the one in place is the same"
     with closing(Store(path)) as again:
         open_pseudonyms(again)
         with again.write() as unit:
@@ -236,6 +237,10 @@ def test_a_key_of_another_installation_is_refused(tmp_path: Path) -> None:
     assert key_of(path).read_text() == key_of(other).read_text()
     assert key_of(done.aside).exists(), "database and key stay together"
     assert restore(done.aside, path, now=NOW.replace(hour=13)).key == key_of(path), "and back again"
+    key_of(path).write_text("no key at all")
+    again = restore(made.path, path, now=NOW.replace(hour=14), key=key_of(other))
+    assert again.key == key_of(path)
+    assert key_of(path).read_text() == key_of(other).read_text()
 
 
 # -- as commands -----------------------------------------------------------------------------------
