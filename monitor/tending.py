@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from alerts.base import Event, Incident, IncidentState, Severity, Signal, SignalKind
 from alerts.clocks import ClockState
+from connectors.base import SourceFault
 from monitor.announcing import Announcement, Announcer
 from monitor.budget import Level, Standing, signals, standings
 from monitor.log import logger
@@ -19,6 +20,15 @@ from monitor.store.sources import SourceState
 
 LOOK_EVERY = timedelta(minutes=10)
 """How often sources that answer are asked whether they bring anything."""
+
+SHUT = frozenset(
+    fault.value
+    for fault in (SourceFault.UNAUTHORIZED, SourceFault.FORBIDDEN, SourceFault.PAYMENT_REQUIRED)
+)
+"""Faults that only a person can mend."""
+
+SHUT_POLLS = 2
+"""Such polls in a row, an hour apart, that are told however long the source may be silent."""
 
 PURGE_CHUNK = 500
 """Mentions deleted in one transaction: the writer is never held up for long."""
@@ -102,7 +112,7 @@ class TendStep:
         for source in self._sources.values():
             state = unit.sources.state(source.name)
             since = _dark_since(state)
-            if since is None or now - since <= source.silent_after:
+            if since is None or (now - since <= source.silent_after and not _is_shut(state)):
                 continue
             signals.append(
                 Signal(
@@ -191,6 +201,11 @@ class TendStep:
         size = self._store.path.stat().st_size if self._store.path.exists() else 0
         self._metrics.database_bytes.set(size)
         self._metrics.disk_free.set(shutil.disk_usage(self._store.path.parent).free)
+
+
+def _is_shut(state: SourceState) -> bool:
+    """Whether a source refuses us in a way that does not pass by itself: then waiting longer is no use."""
+    return state.fault in SHUT and state.failures >= SHUT_POLLS
 
 
 def _dark_since(state: SourceState) -> datetime | None:

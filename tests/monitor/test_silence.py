@@ -93,6 +93,23 @@ def office(tmp_path: Path) -> Iterator[Office]:
     made.crowd.close()
 
 
+@pytest.mark.parametrize(("fault", "told"), [("unauthorized", True), ("unreachable", False)])
+def test_a_source_that_only_a_person_can_mend_is_told_however_long_it_may_be_silent(
+    office: Office, fault: str, told: bool
+) -> None:
+    for hour in range(2):
+        now = office.crowd.clock() + timedelta(hours=hour)
+        with office.crowd.store.write() as unit:
+            unit.sources.failed("big", now, now, fault=fault, error="x.example: make a new token")
+        if hour == 0:
+            office.step.run()
+            assert office.told() == [], "one refusal may be a slip"
+    office.step.run()
+    assert office.told() == ([("big", IncidentState.OPEN)] if told else [])
+    if told:
+        assert office.fact("error") == "x.example: make a new token"
+
+
 def test_a_source_that_brings_nothing_any_more_is_told_and_its_return_ends_it(
     office: Office,
 ) -> None:
