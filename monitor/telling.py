@@ -464,6 +464,7 @@ class Round:
         planned = self._plan(key, wanted, options, sent_at, over)
         if planned.leaves:
             # Only what leaves is looked at piece by piece: of a flood that waits that would be slow.
+            self._hold({each.incident_id for each in wanted})
             others = [each for each in wanted if each.incident_id not in first]
             wanted = self._wanted(wanted, others)
             over = self._over(kept, wanted)
@@ -503,6 +504,12 @@ class Round:
                 refused.add(id(news))
                 self._withhold(news, why)
         return tuple(news for news in waiting if id(news) not in refused)
+
+    def _hold(self, incident_ids: Collection[int]) -> None:
+        """What a message tells of is read at once, not incident by incident."""
+        numbers = sorted(incident_ids)
+        for start in range(0, len(numbers), _CHUNK):
+            self._held += self.unit.incidents.held(numbers[start : start + _CHUNK])
 
     def _fetch_histories(self, incident_ids: Collection[int]) -> None:
         """The histories of many incidents at once: a flood of them is few queries."""
