@@ -72,10 +72,3 @@ def test_an_alert_says_how_grave_it_is_and_where_to_read_what_to_do(name: str) -
 def test_every_runbook_is_one_of_an_alert() -> None:
     text = (ROOT / "docs/operations.md").read_text()
     assert set(re.findall(r"^#+ (Merkwacht\w+)$", text, re.MULTILINE)) == set(ALERTS)
-
-
-def test_the_documentation_names_only_metrics_there_are() -> None:
-    text = (ROOT / "docs/operations.md").read_text()
-    names = known()
-    named = set(re.findall(r"`(merkwacht_\w+)[`{]", text))
-    assert {each for each in named if not {each, f"{each}_bucket"} & names.keys()} == set()

@@ -258,7 +258,7 @@ def test_metrics_are_for_prometheus(web: tuple[WebServer, dict[str, float]]) -> 
     assert status == 200
     assert 'merkwacht_polls_total{outcome="ok",source="news"} 0.0' in body
     names = {line.split(" ")[2] for line in body.splitlines() if line.startswith("# TYPE")}
-    assert all(name.startswith("merkwacht_") for name in names)
+    assert all(name.startswith(("merkwacht_", "process_")) for name in names)
 
 
 def test_the_operations_guide_names_real_metrics(web: tuple[WebServer, dict[str, float]]) -> None:
