@@ -105,6 +105,9 @@ def course(store: Store, number: int) -> Course:
         if not incident.drill:
             raise RefusedError(f"incident {number} is no drill")
         sent = unit.outbox.of_incident(number)
+        history = unit.incidents.entries(number)
+    # Who gave it back afterwards had taken it all the same.
+    taken = next((each for each in history if each.what is Happened.ACKNOWLEDGED), None)
     began = incident.opened_at
     return Course(
         incident=number,
@@ -122,8 +125,8 @@ def course(store: Store, number: int) -> Course:
             )
             for each in sent
         ),
-        taken_by=incident.acknowledged_by,
-        taken_after=None if life.acknowledged_at is None else life.acknowledged_at - began,
+        taken_by=None if taken is None else taken.who,
+        taken_after=None if taken is None else taken.at - began,
         ended=life.resolved_at is not None,
     )
 

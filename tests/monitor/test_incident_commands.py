@@ -380,6 +380,17 @@ def test_a_list_shows_whole_numbers_on_a_narrow_screen_and_marks_drills(
     assert [each["drill"] for each in found] == [True, False]
 
 
+def test_a_drill_that_was_taken_and_given_back_was_taken(
+    run: Run, store: Store, folder: Path
+) -> None:
+    run("drill", "--no-wait")
+    run("incidents", "ack", "1")
+    run("incidents", "release", "1")
+    report = json.loads(run("drill", "--report", "1", "--json").stdout)
+    assert report["taken_by"] == "eva"
+    assert report["seconds_to_take"] >= 0
+
+
 def test_reading_it_unmasked_takes_a_reason_that_stays(
     run: Run, store: Store, folder: Path
 ) -> None:
