@@ -10,7 +10,6 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from monitor.metrics import Metrics
-from monitor.store import Store
 from monitor.tending import TendStep
 from tests.fakes import FakeClock
 from tests.monitor.crowds import announcer

@@ -50,7 +50,9 @@ def upgrade() -> None:
     )
     op.add_column("mention", sa.Column("page", sa.String(), nullable=True))
     op.add_column("mention", sa.Column("edited_at", UtcDateTime(), nullable=True))
-    op.add_column("mention", sa.Column("versions", sa.Integer(), nullable=False, server_default=sa.text("0")))
+    op.add_column(
+        "mention", sa.Column("versions", sa.Integer(), nullable=False, server_default=sa.text("0"))
+    )
     op.add_column("mention", sa.Column("deleted_at", UtcDateTime(), nullable=True))
     op.create_index(
         "ix_mention_page", "mention", ["page", "brand"], sqlite_where=sa.text("page IS NOT NULL")
