@@ -84,9 +84,9 @@ class RssOptions(BaseOptions):
     """Largest feed that is accepted, in bytes after decompression. Default 10485760."""
     max_entries: int = Field(default=10_000, ge=1, le=100_000)
     """Entries that are read of one feed; those behind them are left out. Default 10000."""
-    slowest_seconds: int = Field(default=1_800, ge=0, le=86_400)
+    slowest_seconds: int = Field(default=900, ge=0, le=86_400)
     """Longest pause in seconds that a quiet feed, or its ttl, may slow polls down to; 0: never
-    slower than interval_seconds. Default 1800."""
+    slower than interval_seconds. Default 900."""
     websub_callback: str | None = Field(default=None, pattern=r"^https?://[^\s/]+/\S+$")
     """Public address of this source's intake, as "https://watch.example.com/intake/NAME", for feeds
     that push their news (WebSub). Default: none, nothing is subscribed to."""

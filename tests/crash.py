@@ -247,7 +247,8 @@ class Ordeal:
     # -- going in --------------------------------------------------------------------------------
 
     def _configure(self) -> None:
-        sources = [f'[[sources]]\nkind="rss"\nname="feed"\nurl="{self._feed.url}/feed"']
+        feed = f'kind="rss"\nname="feed"\nurl="{self._feed.url}/feed"\nslowest_seconds=0'
+        sources = [f"[[sources]]\n{feed}"]
         for number in range(FILES):
             name = f"file{number}"
             (self._folder / f"{name}.jsonl").touch()

@@ -273,8 +273,8 @@ def test_another_address_forgets_the_validators_of_the_first(
 
 
 def test_the_feeds_own_wish_for_a_pause_is_passed_on(poller: Poller) -> None:
-    [page] = poller.pages(feed(item(guid="urn:1", title="x"), channel="<ttl>25</ttl>"))
-    assert page.next_poll_after == timedelta(minutes=25)
+    [page] = poller.pages(feed(item(guid="urn:1", title="x"), channel="<ttl>12</ttl>"))
+    assert page.next_poll_after == timedelta(minutes=12)
 
 
 def dated(clock: MovedClock, *hours_ago: float) -> list[str]:
@@ -322,7 +322,10 @@ def test_a_feed_is_asked_at_the_pace_of_its_own_rhythm(
     assert page.next_poll_after == (None if minutes is None else timedelta(minutes=minutes))
 
 
-def test_the_rhythm_is_remembered_when_nothing_changed(poller: Poller, clock: MovedClock) -> None:
+def test_the_rhythm_is_remembered_when_nothing_changed(
+    server: FaultServer, context: Context, clock: MovedClock
+) -> None:
+    poller = Poller(server, context, slowest_seconds=1_800)
     body = feed(*dated(clock, 1, 3, 5, 7), channel="<ttl>5</ttl>")
     poller.server.answer = lambda request: (
         Reply(304)
@@ -342,7 +345,7 @@ def test_a_feed_that_wakes_up_is_asked_often_again(
     poller = Poller(server, context)
     old = dated(clock, 100, 200, 300, 400)
     [asleep] = poller.pages(feed(*old))
-    assert asleep.next_poll_after == timedelta(minutes=30)
+    assert asleep.next_poll_after == timedelta(minutes=15)
     [awake] = poller.pages(feed(*dated(clock, 0.01), *old))
     assert awake.next_poll_after is not None
     assert awake.next_poll_after < timedelta(minutes=1)
