@@ -302,6 +302,7 @@ class _Walk:
             except ConnectorError as error:
                 if error.fault not in _OF_ONE_POST:
                     raise
+                self.calls += 1
                 if self.context.now() - at < GIVE_UP_AFTER:
                     # Behind the others; one that always fails must not keep the lists unread.
                     self.state.later.append(self.state.later.pop(0))

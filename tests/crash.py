@@ -128,7 +128,9 @@ def invent(count: int, rng: random.Random, now: datetime) -> list[Invented]:
         platform = "news" if rng.random() < FEED_SHARE else rng.choice(("x", "reddit"))
         text = rng.choice(_PLAIN).format(n=number)
         if number % 40 == 5:
-            text = rng.choice(_LEAKS).format(n=number)
+            # Words of its own: else it would be the story of the leak before, and join it unheard.
+            own = " ".join(f"stuk{number}deel{part}" for part in range(8))
+            text = f"{rng.choice(_LEAKS).format(n=number)} {own}"
         elif number % 80 == 22:
             text = _THREAT.format(n=number)
         elif number % 80 == 66:
