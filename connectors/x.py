@@ -70,6 +70,10 @@ _TWEET_FIELDS = (
     "conversation_id",
 )
 _USER_FIELDS = ("username", "public_metrics")
+_MEDIA_FIELDS = ("type", "alt_text")
+_MOST_MEDIA = 4
+"""Pictures and films that one post can have."""
+
 _REMEDIES = {
     SourceFault.UNAUTHORIZED: "the bearer token is wrong, was regenerated or belongs to a suspended app: "
     "copy it anew from the app's keys on developer.x.com",
@@ -107,6 +111,9 @@ class XOptions(BaseOptions):
     expand_authors: bool = True
     """Whether to read handle and follower count of authors; each author is paid. Without them
     official accounts are not recognised and reach is unknown. Default true."""
+    expand_media: bool = False
+    """Whether to read the descriptions of attached pictures and films; each of them is on X's price
+    list, up to four a post. Default false."""
     approximate: bool = False
     """Whether to search for the rest of a query that X cannot express, such as wildcards in an OR,
     instead of refusing it. Default false."""
@@ -173,7 +180,7 @@ class _Answer:
     oldest: str | None
     token: str | None
     billed: Mapping[str, int]
-    """Posts and users."""
+    """Posts, users and, where they are read, media."""
 
 
 class _SpentError(Exception):
@@ -189,6 +196,7 @@ class XConnector:
     prices: ClassVar[Mapping[str, Decimal]] = {
         "post": Decimal("0.005"),
         "user": Decimal("0.010"),
+        "media": Decimal("0.005"),
         "request": Decimal(0),
     }
     """X's list of 2026. A request is one for counts."""
@@ -231,7 +239,7 @@ class XConnector:
         """What the smallest page may be billed for. See :class:`connectors.base.Priced`."""
         if options.mode == "counts":
             return {"request": 1}
-        return {"post": _LEAST_PAGE, **({"user": _LEAST_PAGE} if options.expand_authors else {})}
+        return {unit: count * _LEAST_PAGE for unit, count in _dearest(options).items()}
 
     def close(self) -> None:
         """The client belongs to whoever made it; nothing else is held."""
@@ -432,11 +440,11 @@ class XConnector:
         self._spent["request"] += 1
 
     def _paid(self) -> int:
-        """How many posts of a page there is money for, were each by another author."""
+        """How many posts of a page there is money for, were each the dearest there can be."""
         budget = self._context.budget
         if budget is None:
             return self._options.page_size
-        price = budget.cost(dict.fromkeys(self.least(self._options), 1))
+        price = budget.cost(_dearest(self._options))
         if not price:
             return self._options.page_size
         return int((budget.left() - budget.cost(self._spent)) // price)
@@ -482,14 +490,16 @@ class XConnector:
         return nothing, span, [_lost(span, horizon)]
 
     def _page(self, search: str, span: _Span, size: int) -> _Answer:
-        expand = self._options.expand_authors
+        authors, media = self._options.expand_authors, self._options.expand_media
+        expansions = [*["author_id"] * authors, *["attachments.media_keys"] * media]
         try:
             body = self._api.search_recent_tweets(
                 search,
                 max_results=size,
-                tweet_fields=list(_TWEET_FIELDS),
-                expansions=["author_id"] if expand else None,
-                user_fields=list(_USER_FIELDS) if expand else None,
+                tweet_fields=[*_TWEET_FIELDS, *["attachments"] * media],
+                expansions=expansions or None,
+                user_fields=list(_USER_FIELDS) if authors else None,
+                media_fields=list(_MEDIA_FIELDS) if media else None,
                 next_token=span.token,
                 **_bounds(span),
             )
@@ -505,12 +515,13 @@ class XConnector:
         items, meta = body.get("data", []), body["meta"]
         if not isinstance(items, list):
             raise self._bad_response("holds no list of posts")
-        authors = _authors(body.get("includes"))
+        includes = body.get("includes")
+        authors, media = _authors(includes), _media(includes)
         posts: list[Post] = []
         rejects: list[Reject] = []
         for item in items:
             try:
-                posts.append(_post(item, authors))
+                posts.append(_post(item, authors, media))
             except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 reason = f"a post that X describes in an unknown way: {type(error).__name__}"
                 rejects.append(Reject(reason, one_line(json.dumps(item)[:2_000], 500)))
@@ -523,7 +534,15 @@ class XConnector:
             newest=max(ids, key=int, default=None),
             oldest=min(ids, key=int, default=None),
             token=token if isinstance(token, str) and token else None,
-            billed={"post": len(items), "user": _users(body.get("includes"))},
+            billed={
+                "post": len(items),
+                "user": len(_included(includes, "users")),
+                **(
+                    {"media": len(_included(includes, "media"))}
+                    if self._options.expand_media
+                    else {}
+                ),
+            },
         )
 
     def _bad_response(self, what: str) -> ConnectorError:
@@ -615,13 +634,19 @@ def _until_reset(headers: httpx.Headers, now: datetime) -> timedelta | None:
 # --- posts ----------------------------------------------------------------------------------------
 
 
-def _post(item: Mapping[str, Any], authors: Mapping[str, Mapping[str, Any]]) -> Post:
+def _post(
+    item: Mapping[str, Any],
+    authors: Mapping[str, Mapping[str, Any]],
+    media: Mapping[str, Mapping[str, Any]],
+) -> Post:
     """Turn a post of the API into ours. Raises what odd values raise."""
     ident = item["id"]
     if not _is_id(ident):
         raise ValueError("no id")
     note = item.get("note_tweet")
     text = note["text"] if isinstance(note, Mapping) and note.get("text") else item["text"]
+    attached = _attached(item.get("attachments"), media)
+    parts = [text, *(one.get("alt_text") or "" for one in attached)]
     author_id = item.get("author_id")
     author = authors.get(str(author_id), {})
     metrics = item.get("public_metrics") or {}
@@ -630,7 +655,7 @@ def _post(item: Mapping[str, Any], authors: Mapping[str, Mapping[str, Any]]) -> 
         platform="x",
         id=ident,
         # X writes &, < and > as entities, also in JSON.
-        text=clean(html.unescape(text)),
+        text=clean("\n".join(part for each in parts if (part := clean(html.unescape(each))))),
         published_at=_moment(item.get("created_at"), ident),
         # Without the handle: an address must not carry the author's name past the pseudonym.
         url=f"https://x.com/i/web/status/{ident}",
@@ -647,18 +672,43 @@ def _post(item: Mapping[str, Any], authors: Mapping[str, Mapping[str, Any]]) -> 
     )
 
 
+def _dearest(options: XOptions) -> Mapping[str, int]:
+    """What one post is billed for at most: an author that no other has, and all that it can hold."""
+    units = {"post": 1}
+    if options.expand_authors:
+        units["user"] = 1
+    if options.expand_media:
+        units["media"] = _MOST_MEDIA
+    return units
+
+
+def _included(includes: Any, what: str) -> Sequence[Any]:
+    found = includes.get(what) if isinstance(includes, dict) else None
+    return found if isinstance(found, list) else ()
+
+
 def _authors(includes: Any) -> dict[str, Mapping[str, Any]]:
-    users = includes.get("users") if isinstance(includes, dict) else None
     return {
         str(user["id"]): user
-        for user in (users if isinstance(users, list) else ())
+        for user in _included(includes, "users")
         if isinstance(user, dict) and "id" in user and isinstance(user.get("username"), str)
     }
 
 
-def _users(includes: Any) -> int:
-    users = includes.get("users") if isinstance(includes, dict) else None
-    return len(users) if isinstance(users, list) else 0
+def _media(includes: Any) -> dict[str, Mapping[str, Any]]:
+    return {
+        one["media_key"]: one
+        for one in _included(includes, "media")
+        if isinstance(one, dict) and isinstance(one.get("media_key"), str)
+    }
+
+
+def _attached(
+    attachments: Any, media: Mapping[str, Mapping[str, Any]]
+) -> Sequence[Mapping[str, Any]]:
+    """The pictures and films of a post, in its order."""
+    keys = attachments.get("media_keys") if isinstance(attachments, Mapping) else None
+    return [media[key] for key in (keys if isinstance(keys, list) else ()) if key in media]
 
 
 def _moment(text: Any, ident: str) -> datetime:

@@ -17,7 +17,7 @@ _MINUTE = timedelta(minutes=1)
 
 
 class PaidX(XLike):
-    """Each post has an author of its own, unless told otherwise: the dearest case."""
+    """Each post has an author of its own, unless told otherwise, and four pictures: the dearest case."""
 
     def __init__(self, clock: MovedClock, *, authors: int = 10**9) -> None:
         super().__init__(clock)
@@ -43,12 +43,21 @@ class PaidX(XLike):
             return answer
         body: dict[str, Any] = _body(answer)
         shown = body.get("data", [])
+        expansions = request.query.get("expansions", "").split(",")
         users: set[str] = set()
-        if "expansions" in request.query:
+        if "author_id" in expansions:
             users = {post["author_id"] for post in shown}
-        body["includes"] = {"users": [{"id": one, "username": f"u{one}"} for one in sorted(users)]}
+        media: list[str] = []
+        if "attachments.media_keys" in expansions:
+            media = [f"{post['id']}_{number}" for post in shown for number in range(4)]
+        body["includes"] = {
+            "users": [{"id": one, "username": f"u{one}"} for one in sorted(users)],
+            "media": [{"media_key": one, "type": "photo"} for one in media],
+        }
         day = self.clock().date()
-        self.billed.setdefault(day, Counter()).update(post=len(shown), user=len(users))
+        self.billed.setdefault(day, Counter()).update(
+            post=len(shown), user=len(users), media=len(media)
+        )
         return reply(body)
 
     def _counts(self, query: Mapping[str, str]) -> Reply:

@@ -39,6 +39,8 @@ class XLike:
         self.clock = clock
         self.posts: list[dict[str, Any]] = []
         self.users: list[dict[str, Any]] = []
+        self.media: list[dict[str, Any]] = []
+        """Described to those only who ask for attachments."""
         self.expired_tokens = False
 
     def say(self, *texts: str, **fields: Any) -> list[str]:
@@ -73,7 +75,10 @@ class XLike:
             meta |= {"newest_id": page[0]["id"], "oldest_id": page[-1]["id"]}
         if rest:
             meta["next_token"] = page[-1]["id"]
-        body: dict[str, Any] = {"meta": meta, "includes": {"users": self.users}}
+        includes: dict[str, Any] = {"users": self.users}
+        if "attachments.media_keys" in query.get("expansions", ""):
+            includes["media"] = self.media
+        body: dict[str, Any] = {"meta": meta, "includes": includes}
         return reply(body | ({"data": page} if page else {}))
 
     def _within(self, post: Mapping[str, Any], query: Mapping[str, str]) -> bool:
@@ -149,6 +154,30 @@ def test_an_answer_leads_to_the_post_that_began_the_conversation(x: XLike, polle
 def test_long_posts_come_in_full(x: XLike, poller: Poller) -> None:
     x.say("Begin van een…", note_tweet={"text": "Begin van een lang verhaal"})
     assert poller.posts()[0].text == "Begin van een lang verhaal"
+
+
+def test_descriptions_of_pictures_are_part_of_the_text(
+    x: XLike, server: FaultServer, context: Context
+) -> None:
+    x.media = [
+        {"media_key": "3_2", "type": "photo", "alt_text": "lijst met IBAN&#39;s van zonnehoek"},
+        {"media_key": "3_1", "type": "photo", "alt_text": "bon"},
+        {"media_key": "7_1", "type": "video"},
+        {"media_key": ["odd"]},
+        "odd",
+    ]
+    x.say("Kijk", attachments={"media_keys": ["3_1", "7_1", "3_2", "3_9"]})
+    x.say("Niets", attachments={"media_keys": "3_1"})
+    poller = Poller(server, context, expand_media=True)
+    [page] = poller.pages()
+    assert [post.text for post in page.posts] == [
+        "Niets",
+        "Kijk\nbon\nlijst met IBAN's van zonnehoek",
+    ]
+    [asked] = poller.asked()
+    assert asked["expansions"] == "author_id,attachments.media_keys"
+    assert asked["media.fields"] == "type,alt_text"
+    assert "attachments" in asked["tweet.fields"].split(",")
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,15 @@ def test_without_authors_a_page_is_three_times_as_large(
     assert [len(page.posts) for page in poller.poll()] == [100, 0]
 
 
+def test_pictures_are_billed_and_kept_within_the_budget(
+    x: PaidX, server: FaultServer, clock: MovedClock, client: httpx.Client
+) -> None:
+    x.storm(80)
+    poller = Poller(server, clock, client, Wallet(clock, "0.50"), expand_media=True)
+    page, _ = poller.poll()
+    assert page.spent == {"post": 14, "user": 14, "media": 56}  # 0.035 for each post
+
+
 def test_counts_go_on_and_bodies_come_back_when_there_is_money_again(
     x: PaidX, server: FaultServer, clock: MovedClock, client: httpx.Client
 ) -> None:
@@ -226,6 +235,7 @@ prices = st.integers(1, 30).map(lambda mills: Decimal(mills) / 1000)
     user=prices,
     a_day=st.integers(1, 4000).map(lambda mills: Decimal(mills) / 1000),
     with_authors=st.booleans(),
+    with_media=st.booleans(),
     authors=st.sampled_from([1, 7, 10**9]),
     bursts=st.lists(st.integers(0, 70), min_size=1, max_size=5),
     deaths=st.lists(st.none() | st.integers(0, 2), min_size=5, max_size=5),
@@ -238,19 +248,21 @@ def test_never_more_is_billed_than_the_budget_and_nothing_is_lost(
     user: Decimal,
     a_day: Decimal,
     with_authors: bool,
+    with_media: bool,
     authors: int,
     bursts: list[int],
     deaths: list[int | None],
 ) -> None:
     clock = MovedClock(NOON)
     x = PaidX(clock, authors=authors)
-    table = {"post": post, "user": user, "request": Decimal(0)}
+    table = {"post": post, "user": user, "media": post, "request": Decimal(0)}
     wallet = Wallet(clock, str(a_day), table)
     with (
         FaultServer(x) as server,
         guarded_client(allow_private_addresses=["127.0.0.1"]) as client,
     ):
-        options = {"page_size": size, "expand_authors": with_authors, "max_pages": 3}
+        options = {"page_size": size, "max_pages": 3}
+        options |= {"expand_authors": with_authors, "expand_media": with_media}
         poller = Poller(server, clock, client, wallet, **options)
         died = Decimal(0)
         for burst, death in zip(bursts, deaths, strict=False):
