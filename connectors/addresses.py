@@ -18,16 +18,20 @@ _ALSO_REFUSED: tuple[Network, ...] = (
     ipaddress.ip_network("192.0.0.0/24"),  # protocol assignments; Oracle's metadata service
     ipaddress.ip_network("192.88.99.0/24"),  # 6to4 relays, withdrawn
     ipaddress.ip_network("168.63.129.16/32"),  # Azure's host agent
+    ipaddress.ip_network("3fff::/20"),  # documentation
 )
+_UNICAST = ipaddress.ip_network("2000::/3")
+"""All that was ever given out of IPv6. The rest holds further ways to spell an IPv4 address."""
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
+_ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE})
+"""The word before an IPv4 address that is spelt within an interface's identifier."""
 
 
 def is_public(address: Address) -> bool:
     """Whether anyone on the internet may host something at ``address``.
 
     An IPv6 address that merely spells an IPv4 address is judged as that; one that tunnels to an
-    IPv4 address (6to4, Teredo, NAT64) is judged by both.
+    IPv4 address (6to4, Teredo, ISATAP, NAT64) is judged by both.
     """
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return is_public(address.ipv4_mapped)
@@ -36,7 +40,7 @@ def is_public(address: Address) -> bool:
     if any(address in network for network in _ALSO_REFUSED if network.version == address.version):
         return False
     if isinstance(address, ipaddress.IPv6Address):
-        if address.is_site_local or address in _LOCAL_NAT64:
+        if address not in _UNICAST and address not in _NAT64:
             return False
         return all(is_public(inner) for inner in _tunnelled(address))
     return True
@@ -45,7 +49,7 @@ def is_public(address: Address) -> bool:
 def _tunnelled(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
     """Give the IPv4 addresses that packets to ``address`` may end up at."""
     inner = [address.sixtofour, *(address.teredo or ())]
-    if address in _NAT64:
+    if address in _NAT64 or int(address) >> 32 & 0xFFFF_FFFF in _ISATAP:
         inner.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
     return [found for found in inner if found is not None]
 

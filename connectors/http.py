@@ -23,7 +23,7 @@ import socket
 import ssl
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -47,6 +47,10 @@ LONGEST_WISH = timedelta(hours=24)
 _CONNECT_SECONDS = 10.0
 DEADLINE = "merkwacht_deadline"
 """Extension of a request: until when, by ``time.monotonic``, the whole exchange has to be over."""
+
+
+Resolver = Callable[[str, int], Sequence[str]]
+"""From a name and port to its addresses."""
 
 
 class BlockedAddressError(httpx.ConnectError):
@@ -99,10 +103,19 @@ class GuardedTransport(httpx.BaseTransport):
     Args:
         policy: which addresses may be connected to.
         context: whom to trust and what to show; None: the usual authorities.
+        resolve: gives the addresses of a name and port; asked once for each connection. Raises
+            OSError or UnicodeError.
     """
 
-    def __init__(self, policy: AddressPolicy, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        policy: AddressPolicy,
+        context: ssl.SSLContext | None = None,
+        *,
+        resolve: Resolver | None = None,
+    ) -> None:
         self._policy = policy
+        self._resolve = resolve or _resolve
         self._ssl_context = context or httpx.create_ssl_context()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -112,7 +125,7 @@ class GuardedTransport(httpx.BaseTransport):
             ssl_context=self._ssl_context,
             max_connections=1,
             max_keepalive_connections=0,
-            network_backend=_GuardedBackend(self._policy, deadline),
+            network_backend=_GuardedBackend(self._policy, self._resolve, deadline),
         )
         outgoing = httpcore.Request(
             method=request.method,
@@ -160,8 +173,9 @@ class _Body(httpx.SyncByteStream):
 class _GuardedBackend(httpcore.SyncBackend):
     """Resolves, checks, and connects to the checked address itself."""
 
-    def __init__(self, policy: AddressPolicy, deadline: float) -> None:
+    def __init__(self, policy: AddressPolicy, resolve: Resolver, deadline: float) -> None:
         self._policy = policy
+        self._resolve = resolve
         self._deadline = deadline
 
     def connect_tcp(
@@ -186,10 +200,9 @@ class _GuardedBackend(httpcore.SyncBackend):
 
     def _allowed(self, host: str, port: int) -> list[str]:
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            addresses = list(dict.fromkeys(self._resolve(host, port)))
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(f"the name does not resolve: {error}") from error
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         allowed = [
             address
             for address in addresses
@@ -198,6 +211,11 @@ class _GuardedBackend(httpcore.SyncBackend):
         if addresses and not allowed:
             raise BlockedAddressError(f"{host} leads to the private address {addresses[0]}")
         return allowed
+
+
+def _resolve(host: str, port: int) -> list[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in found]
 
 
 class _DeadlineStream(httpcore.NetworkStream):
