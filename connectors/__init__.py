@@ -6,6 +6,7 @@ from connectors.bluesky import BlueskyConnector
 from connectors.facebook import FacebookConnector
 from connectors.file import FileConnector
 from connectors.googlealerts import GoogleAlertsConnector
+from connectors.googleplay import GooglePlayConnector
 from connectors.hackernews import HackerNewsConnector
 from connectors.imap import ImapConnector
 from connectors.instagram import InstagramConnector
@@ -25,6 +26,7 @@ BUILT_IN: dict[str, type[Connector]] = {
     "facebook": FacebookConnector,
     "file": FileConnector,
     "googlealerts": GoogleAlertsConnector,
+    "googleplay": GooglePlayConnector,
     "hackernews": HackerNewsConnector,
     "imap": ImapConnector,
     "instagram": InstagramConnector,

@@ -32,6 +32,9 @@ class Span:
     """Up to here earlier polls have read already; None: nothing was read before."""
     token: str | None = None
     """Goes on where an earlier answer ended, in the source's own terms; None: from the newest."""
+    asked: int | None = None
+    """When the search was last asked before this stretch was found; None: never. For sources that
+    forget what is older than some days: what they dropped since then nobody has read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +77,15 @@ class _State:
     start: int
     newest: int | None = None
     gaps: list[Span] = field(default_factory=list)
+    asked: int | None = None
+    """When its newest posts were last asked for."""
 
     def head(self, overlap: int) -> Span:
         """What was posted since the last poll."""
         if self.newest is None:
-            return Span(self.start)
-        return Span(max(self.newest - overlap, self.start), known=self.newest)
+            return Span(self.start, asked=self.asked)
+        since = max(self.newest - overlap, self.start)
+        return Span(since, known=self.newest, asked=self.asked)
 
 
 def read_through(
@@ -144,7 +150,7 @@ class _Progress:
         cursor = cursor or {}
         keys = {_key(search) for search in searches}
         states = {
-            key: _State(state["start"], state["newest"], [Span(**gap) for gap in state["gaps"]])
+            key: _State(**{**state, "gaps": [Span(**gap) for gap in state["gaps"]]})
             for key, state in cursor.get("searches", {}).items()
             if key in keys
         }
@@ -165,6 +171,7 @@ class _Progress:
         for _ in range(pace.calls):
             span = todo.pop(0)
             answer = ask(search, span)
+            state.asked = int(now.timestamp())  # the newest are asked for first
             fresh = self._fresh(answer, span)
             if answer.newest is not None:
                 # A post from the future must not make later ones look old.

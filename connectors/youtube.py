@@ -31,6 +31,7 @@ from connectors.base import (
     Reject,
     SourceFault,
 )
+from connectors.googleerror import reason_of
 from connectors.http import Fetched, bounded_wish, fetch_limited, redact_url, status_error
 from connectors.newestfirst import Answer, Pace, Span, read_through
 from connectors.options import Options as BaseOptions
@@ -443,7 +444,7 @@ class YoutubeConnector:
 
     def _refusal(self, fetched: Fetched, params: Mapping[str, str]) -> Exception:
         """Read Google's own reason, and say what to do about it."""
-        reason, said = _reason(fetched.body)
+        reason, said = reason_of(fetched.body)
         now = self._context.now()
         remedy = _REMEDIES.get(reason, "") if reason else _PLAIN_REMEDIES.get(fetched.status, "")
         detail = "; ".join(part for part in (said, remedy) if part)
@@ -482,19 +483,6 @@ class _InvalidTokenError(Exception):
 
 class _GoneError(Exception):
     """A found video has no comments to read, and that will not change soon."""
-
-
-def _reason(body: bytes) -> tuple[str, str]:
-    """Google's reason for a refusal, and its words."""
-    try:
-        error = json.loads(body[:100_000])["error"]
-        said = one_line(re.sub(r"<[^>]*>", "", str(error.get("message", ""))), 200)
-        details = [one for one in error.get("details") or () if isinstance(one, dict)]
-        reasons = [str(one["reason"]) for one in details if "reason" in one]
-        reasons += [str(one.get("reason", "")) for one in error.get("errors") or ()]
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        return "", ""
-    return (reasons[0] if reasons else ""), said
 
 
 def _bad_response(fetched: Fetched, what: str) -> ConnectorError:

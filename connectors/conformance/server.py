@@ -6,7 +6,7 @@ import socket
 import socketserver
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from types import TracebackType
 from typing import Self
@@ -21,6 +21,7 @@ class Request:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     """Names in lower case."""
+    body: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,11 @@ class FaultServer:
                     return
                 head += chunk
             request = _parse(head)
+            while len(request.body) < int(request.headers.get("content-length", 0)):
+                chunk = connection.recv(65536)
+                if not chunk:
+                    return
+                request = replace(request, body=request.body + chunk)
             self.requests.append(request)
             reply = self.answer if isinstance(self.answer, Reply) else self.answer(request)
             self._send(connection, reply)
@@ -131,11 +137,15 @@ class FaultServer:
 
 
 def _parse(head: bytes) -> Request:
-    first, *lines = head.decode("latin-1").split("\r\n\r\n")[0].split("\r\n")
+    head, _, body = head.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
     parts = urlsplit(first.split(" ")[1])
     pairs = (line.split(": ", 1) for line in lines)
     return Request(
-        parts.path, dict(parse_qsl(parts.query)), {name.lower(): value for name, value in pairs}
+        parts.path,
+        dict(parse_qsl(parts.query)),
+        {name.lower(): value for name, value in pairs},
+        body,
     )
 
 

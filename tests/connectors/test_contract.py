@@ -13,7 +13,7 @@ import pytest
 from connectors import BUILT_IN
 from connectors.base import Connector, ConnectorError, Context, Page, SourceFault
 from connectors.conformance import ConnectorSuite, FaultServer, Reply
-from tests.connectors import imapserver
+from tests.connectors import imapserver, serviceaccount
 from tests.connectors.pushing import Pushes
 
 ONE_POST = {
@@ -69,6 +69,25 @@ ONE_POST = {
                     "content": {"label": "zonnehoek"},
                 }
             }
+        }
+    ).encode(),
+    "googleplay": json.dumps(
+        {
+            "access_token": "t0ken",
+            "reviews": [
+                {
+                    "reviewId": "gp:AOqpTOE",
+                    "comments": [
+                        {
+                            "userComment": {
+                                "text": "zonnehoek",
+                                "lastModified": {"seconds": "1794311940"},
+                                "starRating": 1,
+                            }
+                        }
+                    ],
+                }
+            ],
         }
     ).encode(),
     "trustpilot": json.dumps(
@@ -194,6 +213,13 @@ OVER_HTTP: dict[str, Callable[[str], dict[str, Any]]] = {
         "timeout_seconds": 0.5,
     },
     "appstore": lambda url: {"base_url": url, "apps": ["123456789"], "timeout_seconds": 0.5},
+    "googleplay": lambda url: {
+        "base_url": url,
+        "login_url": f"{url}/token",
+        "key": serviceaccount.key_file(),
+        "apps": ["nl.zonnehoek.app"],
+        "timeout_seconds": 0.5,
+    },
     "trustpilot": lambda url: {
         "base_url": url,
         "api_key": "s3cret",
