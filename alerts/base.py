@@ -243,7 +243,9 @@ class Message:
     reason: Reason | None = None
     """Why it is told."""
     incidents: tuple[int, ...] = ()
-    """Of a message about several incidents: the numbers of all of them."""
+    """Of a message about several incidents: their numbers, the gravest first."""
+    more_incidents: int = 0
+    """How many further ones it tells of, whose numbers it does not give."""
     bulletin: bool = False
     """About no incident: title and summary are all there is. ``incident_id`` is 0, ``kind``,
     ``severity`` and ``event`` say nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -169,7 +169,7 @@ def plan_group(
     due = _due(ready, options, sent_at)
     if due > now:
         return GroupPlan((), Reason.GROUPED, min([due, *later]), tuple(waiting))
-    leaves = _merged(ready, over)
+    leaves = merged(ready, over)
     from_quiet = any(news.not_before is not None for news in ready)
     reason = Reason.QUIET_HOURS_ENDED if from_quiet else leaves[0].reason
     said = {news.incident_id for news in leaves}
@@ -180,20 +180,38 @@ def plan_group(
 
 
 def _due(ready: Sequence[News], options: GroupOptions, sent_at: datetime | None) -> datetime:
+    urgent = any(is_urgent(news, options) for news in ready)
+    return leaves_at(min(news.since for news in ready), options, urgent=urgent, sent_at=sent_at)
+
+
+def is_urgent(news: News, options: GroupOptions) -> bool:
+    """Whether news does not wait for its like.
+
+    What was kept for quiet hours or is a page has waited long enough; the interval holds for all, so
+    that a flood of pages is few messages, too.
+    """
     at_once = Severity[options.at_once.upper()]
-    # What was kept for quiet hours or is a page has waited long enough; the interval holds for all, so
-    # that a flood of pages is few messages, too.
-    urgent = any(
-        news.severity >= at_once or news.not_before is not None or news.page for news in ready
-    )
-    first = min(news.since for news in ready)
+    return news.severity >= at_once or news.not_before is not None or bool(news.page)
+
+
+def leaves_at(
+    first: datetime, options: GroupOptions, *, urgent: bool, sent_at: datetime | None
+) -> datetime:
+    """When a group's message leaves.
+
+    Args:
+        first: since when the first of its news waits, of what is not kept for quiet hours.
+        options: of the route.
+        urgent: whether any of it is.
+        sent_at: when the group's last message left.
+    """
     due = first if urgent else first + timedelta(seconds=options.wait_seconds)
     if sent_at is None:
         return due
     return max(due, sent_at + timedelta(minutes=options.interval_minutes))
 
 
-def _merged(ready: Sequence[News], over: Collection[int]) -> tuple[News, ...]:
+def merged(ready: Iterable[News], over: Collection[int]) -> tuple[News, ...]:
     """One piece per incident, the gravest first; what is over says so."""
     found: dict[int, News] = {}
     for news in sorted(ready, key=lambda each: each.since):
@@ -224,6 +242,6 @@ def _repeat(
         return GroupPlan((), None, due)
     leaves = tuple(
         replace(news, event=Event.CONTINUES, reason=Reason.REPEATED)
-        for news in _merged(burning, ())
+        for news in merged(burning, ())
     )
     return GroupPlan(leaves, Reason.REPEATED, now + timedelta(hours=options.repeat_hours))

@@ -39,6 +39,7 @@ from monitor.commands.frame import say as _say
 from monitor.commands.frame import time_of as _time_of
 from monitor.commands.handling import incidents_app, routes_app, silence_app
 from monitor.commands.tracing import trace
+from monitor.commands.manual import manual
 
 if TYPE_CHECKING:
     from classifiers.assessor import Assessor
@@ -67,6 +68,7 @@ app.command("trace")(trace)
 app.command("backup")(backup)
 app.command("restore")(restore)
 fingerprint_app = typer.Typer(
+app.command("manual")(manual)
     help="Register what must not become public, as keyed fingerprints only.",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -101,6 +101,10 @@ def _flag() -> Any:
     return Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=sql("0")))
 
 
+def _count() -> Any:
+    return Field(default=0, sa_column=Column(Integer, nullable=False, server_default=sql("0")))
+
+
 class MetaRow(SQLModel, table=True):
     """Facts about the installation: its id, the fingerprint of its pseudonym key."""
 
@@ -463,7 +467,7 @@ class NotificationRow(SQLModel, table=True):
     addresses: Any = _json()
     message: Any = _json()
     state: str
-    """pending, delivered, dead, withdrawn."""
+    """pending, delivered, dead, withdrawn; gathering: it is being put together, of very many incidents."""
     created_at: datetime = _moment()
     next_attempt_at: datetime = _moment()
     not_before: datetime | None = _moment(nullable=True)
@@ -611,6 +615,12 @@ class NewsGroupRow(SQLModel, table=True):
     """When its last message left."""
     next_look_at: datetime | None = _moment(nullable=True)
     """When it is to be asked again whether a message leaves; null: not unless there is news."""
+    gathering: int | None = None
+    """The notification that is being put together slice by slice, if one is."""
+    upto: int = _count()
+    """Of that one: the highest number of the waiting news that it takes; 0 of a repeat."""
+    asked: int = _count()
+    """Of a repeat: the highest incident that was asked whether it burns."""
     __table_args__ = (
         Index("ix_news_group_next_look_at", "next_look_at", sqlite_where=sql(LOOKED_AFTER)),
     )
@@ -621,7 +631,7 @@ class WaitingRow(SQLModel, table=True):
 
     __tablename__ = "waiting"
     id: int | None = Field(default=None, primary_key=True)
-    group_key: str = Field(foreign_key="news_group.key", index=True)
+    group_key: str = Field(foreign_key="news_group.key")
     incident_id: int = Field(foreign_key="incident.id", index=True)
     receiver: str
     channel: str
@@ -633,7 +643,10 @@ class WaitingRow(SQLModel, table=True):
     page: str = ""
     not_before: datetime | None = _moment(nullable=True)
     """End of the receiver's quiet hours, where it is kept for that."""
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (
+        Index("ix_waiting_group_key_incident_id", "group_key", "incident_id"),
+        {"sqlite_autoincrement": True},
+    )
 
 
 class EvidenceRow(SQLModel, table=True):

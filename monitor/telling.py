@@ -43,7 +43,7 @@ from alerts.routes import (
     matching,
     rules_of,
 )
-from alerts.several import compose_several
+from alerts.several import compose_several, crowd_of
 from alerts.silences import (
     Crisis,
     InhibitionOptions,
@@ -693,7 +693,7 @@ class Round:
         if len(leaves) > 1:
             incidents = [self._incident(each.incident_id) for each in leaves]
             events = {each.incident_id: each.event for each in leaves}
-            message = compose_several(message, incidents, events)
+            message = compose_several(message, crowd_of(incidents, events))
             lead = lead if all(each.drill for each in incidents) else replace(lead, drill=False)
         return as_drill(message) if lead.drill else message
 

@@ -8,7 +8,7 @@ import pytest
 
 from alerts.base import Event, Incident, Message, Reason, Severity, SignalKind
 from alerts.message import Exhibit, Occasion, compose, heading
-from alerts.several import LISTED, compose_several
+from alerts.several import LISTED, NUMBERED, compose_several, crowd_of
 from alerts.words import LANGUAGES, words
 from tests.alerts.make import NOON, assessment, incident, mention, minutes, signal
 
@@ -34,7 +34,7 @@ def told(incidents: list[Incident], over: int = 0, language: str = "en") -> Mess
     )
     events = {each.id: Event.OPENED for each in incidents}
     events |= {each.id: Event.RESOLVED for each in incidents[len(incidents) - over :]}
-    return compose_several(alone, incidents, events)
+    return compose_several(alone, crowd_of(incidents, events))
 
 
 def test_it_says_how_many_there_are_and_of_which_kind():
@@ -49,6 +49,14 @@ def test_it_says_how_many_there_are_and_of_which_kind():
     assert label == "Incidents"
     assert listed.count(";") == LISTED
     assert listed.endswith(f"and {33 - LISTED} more")
+
+
+def test_of_a_flood_it_names_the_gravest_and_counts_the_others():
+    message = told(many(NUMBERED + 1000))
+
+    assert f"{words('en').number(NUMBERED + 1000)} incidents" in message.title
+    assert message.incidents == tuple(range(1, NUMBERED + 1))
+    assert message.more_incidents == 1000
 
 
 def test_the_gravest_speaks_for_the_others():
