@@ -50,6 +50,7 @@ from monitor.config import (
     Problem,
     SourceBase,
     load,
+    secrets_of,
 )
 from monitor.daemon import PERIODS, Daemon, Listener, Steps
 from monitor.database import StoreError
@@ -61,6 +62,7 @@ from monitor.heartbeat import Heartbeat
 from monitor.inbox import Inbox
 from monitor.intake import IntakeDesk
 from monitor.matching import Brand
+from monitor.log import hide
 from monitor.metrics import Metrics
 from monitor.outages import OutageWatch
 from monitor.polling import PollStep, Source
@@ -123,6 +125,7 @@ class App:
         self.now = now
         self.config = load(file)
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
+        hide(secrets_of(self.config))
         self._lock = hold(self.config.store.path)
         try:
             self.store = Store(self.config.store.path)
@@ -182,6 +185,7 @@ class App:
         """New steps from the configuration as it is now; the store stays."""
         config = load(self.file)
         if config.store.path != self.config.store.path:
+        hide([*secrets_of(config), *secrets_of(self.config)])
             problem = Problem("store.path", "cannot change while running; restart instead")
             raise ConfigError(self.file, [problem])
         if classifier_part(config) != classifier_part(self.config):

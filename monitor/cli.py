@@ -28,13 +28,14 @@ from monitor.commands.backing_up import backup, restore
 from monitor.commands.doctor import doctor
 from monitor.commands.drilling import drill
 from monitor.commands.feeds import feeds_app
-from monitor.commands.frame import EXIT_FAILURES, EXIT_USAGE, ConfigOption
+from monitor.commands.frame import EXIT_FAILURES, EXIT_USAGE, ConfigOption, be_verbose, is_verbose
 from monitor.commands.frame import explained as _explained
 from monitor.commands.frame import fail as _fail
 from monitor.commands.frame import load as _load
 from monitor.commands.frame import moment as _moment
 from monitor.commands.frame import open_store as _open_store
 from monitor.commands.frame import progress as _progress
+from monitor.commands.frame import quiet_log as _quiet_log
 from monitor.commands.frame import say as _say
 from monitor.commands.frame import time_of as _time_of
 from monitor.commands.handling import incidents_app, routes_app, silence_app
@@ -110,6 +111,14 @@ class ExportFormat(StrEnum):
     PARQUET = "parquet"
 
 
+class LogFormat(StrEnum):
+    """Formats of the daemon's log."""
+
+    AUTO = "auto"
+    TEXT = "text"
+    JSON = "json"
+
+
 class RegisteredCategory(StrEnum):
     """What a leak of something registered is: the categories of leaks."""
 
@@ -170,9 +179,16 @@ def options(
             "--version", callback=_print_version, is_eager=True, help="Show the version and leave."
         ),
     ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Also log what happens, on stderr; before the command."
+        ),
+    ] = False,
 ) -> None:
     """Watches what the public says about your brand and wakes the right people in time."""
     del version
+    be_verbose(verbose)
 
 
 # -- setting up ------------------------------------------------------------------------------------
@@ -259,6 +275,14 @@ def run(
         bool,
         typer.Option("--once", help="Poll every source once, assess, route, deliver, and end."),
     ] = False,
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option(
+            "--log-format",
+            help="Of the log on stderr; auto: the journal's own under systemd.",
+            show_default="the configuration's",
+        ),
+    ] = None,
 ) -> None:
     """Watch: the daemon. SIGTERM ends it in order, SIGHUP reads the configuration anew."""
     from monitor.app import App  # noqa: PLC0415
@@ -267,7 +291,12 @@ def run(
 
     with _explained():
         path, settings = _load(config, secrets=True)
-        set_up(level=settings.log.level, style=settings.log.format)
+        set_up(
+            level="debug" if is_verbose() else settings.log.level,
+            style=log_format.value if log_format else settings.log.format,
+            repeat_seconds=settings.log.repeat_seconds,
+        )
+        guard(path, settings)
         installation = App(path, notifier=Notifier())
         if once:
             _run_once(installation)
@@ -601,7 +630,7 @@ def backtest(  # noqa: PLR0917 - the options of the command
         )
     width = _time_of(step, "--step")
     _set_utf8()
-    set_up(level="error", style="text")
+    _quiet_log("error")
     with _explained():
         path, settings = _load(config)
         loaded = [(path, settings)] if against is None else [(path, settings), _load(against)]
@@ -1270,7 +1299,7 @@ def demo(
     from monitor.demo.run import run as play  # noqa: PLC0415
     from monitor.log import set_up  # noqa: PLC0415
 
-    set_up(level="error", style="text")
+    _quiet_log("error")
     with _explained():
         raise typer.Exit(play(output, exit_at_end=leave))
 

@@ -10,7 +10,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, cast
@@ -21,6 +21,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     Field,
+    SecretStr,
     ValidationError,
     create_model,
     field_validator,
@@ -175,7 +176,9 @@ class LogOptions(Options):
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level that is logged."""
     format: Literal["auto", "text", "json"] = "auto"
-    """auto: for the journal under systemd, colourful on a terminal."""
+    """auto: entries with fields in the journal under systemd, colourful on a terminal."""
+    repeat_seconds: float = Field(default=300, ge=0, le=86_400)
+    """How long a line that comes again and again is counted instead of told; 0: told each time."""
 
 
 class NetworkOptions(Options):
@@ -427,6 +430,21 @@ def parse(text: str, file: Path, *, secrets: bool = True) -> Config:
     if problems or config is None:
         raise ConfigError(file, problems)
     return _at_home(config).model_copy(update={"store": anchored(config.store, file)})
+
+
+def secrets_of(options: object) -> Iterator[str]:
+    """Every secret in some options, and in those within them."""
+    if isinstance(options, SecretStr):
+        yield options.get_secret_value()
+    elif isinstance(options, BaseModel):
+        for name in type(options).model_fields:
+            yield from secrets_of(getattr(options, name))
+    elif isinstance(options, Mapping):
+        for each in options.values():
+            yield from secrets_of(each)
+    elif isinstance(options, list | tuple):
+        for each in options:
+            yield from secrets_of(each)
 
 
 def _at_home(config: Config) -> Config:

@@ -23,7 +23,7 @@ from monitor.delivering import DeliverStep
 from monitor.detecting import DetectStep
 from monitor.following import FollowStep
 from monitor.inbox import Inbox
-from monitor.log import logger
+from monitor.log import logger, tell_repeats
 from monitor.metrics import OK, Metrics
 from monitor.polling import PollStep
 from monitor.systemd import Notifier
@@ -323,6 +323,7 @@ class Daemon:
         return stale
 
     def _beat(self) -> None:
+        tell_repeats()
         stale = self.health()
         self._metrics.ready.set(0 if stale else 1)
         if not stale:
@@ -377,6 +378,7 @@ class Daemon:
         if self.busy:
             self._log.warning("given_up", workers=self.busy, why="repeated at the next start")
         self.close()
+        tell_repeats(all_of_them=True)
         self._log.info("stopped")
 
     @property

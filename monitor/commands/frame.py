@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -56,6 +57,38 @@ def _imported(module: str, name: str) -> type[Exception] | tuple[()]:
     return getattr(found, name) if found is not None else ()
 
 
+# -- the log beside an answer ----------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Wish:
+    verbose: bool = False
+
+
+_WISH = _Wish()
+
+
+def be_verbose(wanted: bool) -> None:  # noqa: FBT001 - as it was given
+    """Whether this command is to say what happens, too, on standard error."""
+    _WISH.verbose = wanted
+    quiet_log("warning")
+
+
+def is_verbose() -> bool:
+    """Whether ``--verbose`` was given."""
+    return _WISH.verbose
+
+
+def quiet_log(level: str) -> None:
+    """Log from this level on, on standard error; what happens as well where that was asked for."""
+    loaded = "monitor.log" in sys.modules
+    if not loaded and not _WISH.verbose and level == "warning":
+        return  # as it begins by itself, at no cost for a command that logs nothing
+    from monitor.log import set_up  # noqa: PLC0415
+
+    set_up(level="info" if _WISH.verbose else level)
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn foreseen failures into a message and an exit status, without a traceback."""
@@ -79,7 +112,13 @@ def load(file: Path | None, *, secrets: bool = False) -> tuple[Path, Config]:
     from monitor.config import find, load  # noqa: PLC0415
 
     path = find(file)
-    return path, load(path, secrets=secrets)
+    settings = load(path, secrets=secrets)
+    if secrets:
+        from monitor.config import secrets_of  # noqa: PLC0415
+        from monitor.log import hide  # noqa: PLC0415
+
+        hide(secrets_of(settings))
+    return path, settings
 
 
 def open_store(settings: Config, *, migrate: bool) -> Store:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import socket
@@ -20,7 +19,6 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from connectors.base import ConnectorError, Post, SourceFault
-from monitor import log
 from monitor.database import StoreError
 from monitor.inbox import Inbox, StoppedError
 from monitor.metrics import Metrics
@@ -149,29 +147,6 @@ def test_a_named_job_waits_once() -> None:
     inbox.post_once("assess", lambda: done.append(2))
     inbox.pump(0)
     assert done == [1, 2]
-
-
-# -- logs ------------------------------------------------------------------------------------------
-
-
-def test_a_line_for_the_journal_begins_with_its_level(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JOURNAL_STREAM", "8:1")
-    sink = io.StringIO()
-    log.set_up(stream=sink)
-    log.logger("poll").warning("poll_failed", source="news", error="two\nlines")
-    (line,) = sink.getvalue().splitlines()
-    assert line.startswith("<4>level=warning event=poll_failed")
-    assert "two\\nlines" in line
-
-
-def test_json_lines_are_json() -> None:
-    sink = io.StringIO()
-    log.set_up(style="json", level="warning", stream=sink)
-    log.logger("deliver").info("delivered")
-    log.logger("deliver").error("dead_letter", incident=3)
-    (line,) = sink.getvalue().splitlines()
-    value = json.loads(line)
-    assert (value["event"], value["incident"], value["level"]) == ("dead_letter", 3, "error")
 
 
 # -- systemd ---------------------------------------------------------------------------------------
