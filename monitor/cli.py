@@ -296,7 +296,6 @@ def run(
             style=log_format.value if log_format else settings.log.format,
             repeat_seconds=settings.log.repeat_seconds,
         )
-        guard(path, settings)
         installation = App(path, notifier=Notifier())
         if once:
             _run_once(installation)
@@ -615,7 +614,6 @@ def backtest(  # noqa: PLR0917 - the options of the command
     from monitor.backtest.run import Setting  # noqa: PLC0415
     from monitor.backtest.timeline import TimelineError  # noqa: PLC0415
     from monitor.commands import backtesting  # noqa: PLC0415
-    from monitor.log import set_up  # noqa: PLC0415
 
     for file in files:
         if not file.is_file():
@@ -1297,7 +1295,6 @@ def demo(
 ) -> None:
     """Replay a week of an invented brand through the real daemon, with real mails on loopback."""
     from monitor.demo.run import run as play  # noqa: PLC0415
-    from monitor.log import set_up  # noqa: PLC0415
 
     _quiet_log("error")
     with _explained():
