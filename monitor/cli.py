@@ -39,8 +39,8 @@ from monitor.commands.frame import quiet_log as _quiet_log
 from monitor.commands.frame import say as _say
 from monitor.commands.frame import time_of as _time_of
 from monitor.commands.handling import incidents_app, routes_app, silence_app
-from monitor.commands.tracing import trace
 from monitor.commands.manual import manual
+from monitor.commands.tracing import trace
 
 if TYPE_CHECKING:
     from classifiers.assessor import Assessor
@@ -68,8 +68,8 @@ app.command("doctor")(doctor)
 app.command("trace")(trace)
 app.command("backup")(backup)
 app.command("restore")(restore)
-fingerprint_app = typer.Typer(
 app.command("manual")(manual)
+fingerprint_app = typer.Typer(
     help="Register what must not become public, as keyed fingerprints only.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -286,6 +286,7 @@ def run(
 ) -> None:
     """Watch: the daemon. SIGTERM ends it in order, SIGHUP reads the configuration anew."""
     from monitor.app import App  # noqa: PLC0415
+    from monitor.guarding import guard  # noqa: PLC0415
     from monitor.log import set_up  # noqa: PLC0415
     from monitor.systemd import Notifier  # noqa: PLC0415
 
@@ -296,6 +297,7 @@ def run(
             style=log_format.value if log_format else settings.log.format,
             repeat_seconds=settings.log.repeat_seconds,
         )
+        guard(path, settings)
         installation = App(path, notifier=Notifier())
         if once:
             _run_once(installation)
