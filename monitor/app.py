@@ -61,8 +61,8 @@ from monitor.following import FollowStep
 from monitor.heartbeat import Heartbeat
 from monitor.inbox import Inbox
 from monitor.intake import IntakeDesk
-from monitor.matching import Brand
 from monitor.log import hide
+from monitor.matching import Brand
 from monitor.metrics import Metrics
 from monitor.outages import OutageWatch
 from monitor.polling import PollStep, Source
@@ -124,8 +124,8 @@ class App:
         self.file = file
         self.now = now
         self.config = load(file)
-        self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
         hide(secrets_of(self.config))
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
         self._lock = hold(self.config.store.path)
         try:
             self.store = Store(self.config.store.path)
@@ -184,8 +184,8 @@ class App:
     def _rebuild(self) -> Steps:
         """New steps from the configuration as it is now; the store stays."""
         config = load(self.file)
-        if config.store.path != self.config.store.path:
         hide([*secrets_of(config), *secrets_of(self.config)])
+        if config.store.path != self.config.store.path:
             problem = Problem("store.path", "cannot change while running; restart instead")
             raise ConfigError(self.file, [problem])
         if classifier_part(config) != classifier_part(self.config):
