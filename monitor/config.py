@@ -7,7 +7,6 @@ The options of each plug-in live beside the plug-in; this module joins them in u
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,11 +47,9 @@ from connectors.queryx import XQueryError
 from connectors.x import XOptions
 from monitor.budget import BudgetOptions, budget_problems
 from monitor.heartbeat import HeartbeatOptions
+from monitor.places import SEARCH_PATH, configuration, database
 from monitor.references import references, tables
 
-SYSTEM_FOLDER = Path("/etc/merkwacht")
-SYSTEM_STATE = Path("/var/lib/merkwacht")
-SEARCH_PATH = (Path("config.toml"), Path("/etc/merkwacht/config.toml"))
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$"
 
 
@@ -352,14 +349,9 @@ def find(given: Path | None) -> Path:
     Raises:
         ConfigError: none of them exists.
     """
-    if given is not None:
-        return given
-    named = os.environ.get("MERKWACHT_CONFIG")
-    if named:
-        return Path(named)
-    for candidate in SEARCH_PATH:
-        if candidate.is_file():
-            return candidate
+    found = configuration(given)
+    if found is not None:
+        return found
     places = ", ".join(str(path) for path in SEARCH_PATH)
     raise ConfigError(
         SEARCH_PATH[0],
@@ -468,12 +460,7 @@ def anchored(options: StoreOptions, file: Path) -> StoreOptions:
     """The same with an absolute path to the database: one that is relative counts from its place."""
     if options.path.is_absolute():
         return options
-    folder = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    base = Path(folder) if folder else file.absolute().parent
-    if not folder and base == SYSTEM_FOLDER:
-        # A command beside the service: the service's database, not a second one in /etc.
-        base = SYSTEM_STATE
-    return options.model_copy(update={"path": base / options.path})
+    return options.model_copy(update={"path": database(options.path, file)})
 
 
 def _syntax_problem(error: tomllib.TOMLDecodeError) -> Problem:
