@@ -182,6 +182,8 @@ class Sample:
     url: str | None = None
     followers: int | None = None
     sentiment: str | None = None
+    mention_id: int | None = None
+    """Of the store: what the outbox keeps of a post goes when the post goes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -765,6 +765,7 @@ def _sample(
         url=_safe_link(post.url),
         followers=post.author_followers,
         sentiment=sentiment,
+        mention_id=exhibit.mention.id,
     )
 
 

@@ -20,7 +20,7 @@ from sqlmodel import Session
 
 from monitor import copying
 
-HEAD = "0013"
+HEAD = "0014"
 """The newest migration: what this program reads and writes. A test compares it with the scripts."""
 
 BUSY_TIMEOUT_SECONDS = 5.0

@@ -664,6 +664,18 @@ class EvidenceRow(SQLModel, table=True):
     __table_args__ = ({"sqlite_autoincrement": True},)
 
 
+class NotificationSampleRow(SQLModel, table=True):
+    """Which posts a message shows, so that what it shows goes when they go."""
+
+    __tablename__ = "notification_sample"
+    notification_id: int = Field(
+        foreign_key="notification.id", primary_key=True, ondelete="CASCADE"
+    )
+    mention_id: int = Field(primary_key=True)
+    """The mention itself may be gone while its evidence is held."""
+    __table_args__ = (Index("ix_notification_sample_mention_id", "mention_id"),)
+
+
 class OutageRow(SQLModel, table=True):
     """A channel that does not work, until it works again."""
 

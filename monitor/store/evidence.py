@@ -16,6 +16,7 @@ from sqlmodel import Session, col, func, select
 
 from alerts.base import IncidentState
 from alerts.ledger import EMPTY, Finding, Flaw, Head, content_digest, exhibit_digest
+from monitor.store.excerpts import FORGOTTEN, Excerpts
 from monitor.store.history import read_head
 from monitor.tables import AssessmentRow, EvidenceRow, IncidentRow, MentionRow, MetaRow
 
@@ -23,7 +24,7 @@ LIMIT = 500
 """Posts of one incident that are kept as evidence: of a flood the first ones."""
 
 _HEAD = "evidence_head"
-_GONE = "forgotten"
+_GONE = FORGOTTEN
 """In place of the content: its digest, and when it was overwritten."""
 
 
@@ -142,12 +143,21 @@ class Evidence:
             .order_by(col(EvidenceRow.id))
             .limit(limit)
         )
-        return self._overwrite(list(self._session.exec(query)), now)
+        rows = list(self._session.exec(query))
+        found = self._overwrite(rows, now)
+        Excerpts(self._session).release({row.mention_id for row in rows})
+        return found
 
     def forget_author(self, author: str, now: datetime) -> dict[int, int]:
-        """Overwrite what one author (a pseudonym) posted; how many pieces of each incident."""
+        """Overwrite what one author (a pseudonym) posted; how many pieces of each incident.
+
+        What messages show of it goes as well.
+        """
         query = select(EvidenceRow).where(col(EvidenceRow.content)["author"].as_string() == author)
-        return self._overwrite(list(self._session.exec(query)), now)
+        rows = list(self._session.exec(query))
+        found = self._overwrite(rows, now)
+        Excerpts(self._session).forget({row.mention_id for row in rows})
+        return found
 
     def verify(self, noted: Head | None = None) -> Finding:
         """Go through all evidence and find the first piece that does not fit."""

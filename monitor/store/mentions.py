@@ -30,6 +30,7 @@ from connectors.webaddress import page_key
 from monitor.store.copies import Copies
 from monitor.store.crowd import BUCKET, UNREAD, Crowd, bucket_of, write_rows
 from monitor.store.evidence import Evidence
+from monitor.store.excerpts import Excerpts
 from monitor.store.stories import Stories
 from monitor.tables import (
     QUEUED,
@@ -316,6 +317,7 @@ class Mentions:
             insert(VersionRow),
             [
                 {
+            Excerpts(self._session).forget(numbers)
                     "mention_id": number,
                     "text": row.text,
                     "said_from": row.edited_at or row.published_at,
@@ -645,7 +647,11 @@ class Mentions:
             .join(IncidentRow, col(IncidentRow.id) == IncidentMentionRow.incident_id)
             .where(col(IncidentRow.state).in_(keep_states))
         )
-        chosen = select(MentionRow.id).where(*old, col(MentionRow.id).not_in(held)).limit(limit)
+        query = select(MentionRow.id).where(*old, col(MentionRow.id).not_in(held)).limit(limit)
+        chosen = self._session.connection().execute(query).scalars().all()
+        if not chosen:
+            return 0
+        Excerpts(self._session).forget(chosen)
         statement = delete(MentionRow).where(col(MentionRow.id).in_(chosen))
         return self._session.connection().execute(statement).rowcount
 

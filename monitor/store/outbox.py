@@ -20,6 +20,7 @@ from sqlmodel import Session, col, func, select
 from alerts.base import Event, Reason, Receipt
 from alerts.retry import GIVE_UP_AFTER, next_attempt
 from alerts.routes import Told
+from monitor.store.excerpts import Excerpts
 from monitor.store.lanes import Head, heads
 from monitor.tables import (
     GIVEN_UP,
@@ -150,6 +151,7 @@ class Outbox:
         )
         self._session.add(row)
         self._session.flush()
+        Excerpts(self._session).note(row.id or 0, row.message)
         if further:
             self._tell_further(row, further)
         self._probe_lane(receiver, channel, now)
