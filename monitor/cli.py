@@ -24,6 +24,7 @@ import typer
 from rich.console import Console
 
 from classifiers.base import AbuseLabel, SentimentLabel
+from monitor.commands import completing
 from monitor.commands.backing_up import backup, restore
 from monitor.commands.doctor import doctor
 from monitor.commands.drilling import drill
@@ -782,7 +783,11 @@ def _rate(what: str, unit: str, total: int) -> Iterator[Any]:
 def trends(
     brand: Annotated[
         list[str] | None,
-        typer.Option(help="Name of a brand; may be given again.", show_default="every brand"),
+        typer.Option(
+            help="Name of a brand; may be given again.",
+            show_default="every brand",
+            autocompletion=completing.brands,
+        ),
     ] = None,
     day: Annotated[
         str | None, typer.Option(help="Which day, as 2026-11-13.", show_default="today")
