@@ -22,10 +22,6 @@ MOST = 50
 WAIT_SECONDS = 0.2
 
 _INCIDENTS = f"SELECT id, brand, kind, state FROM incident ORDER BY id DESC LIMIT {MOST}"  # noqa: S608 - a number
-_BURNING = (
-    "SELECT id, brand, kind, state FROM incident WHERE state IN ('open', 'acknowledged') "  # noqa: S608
-    f"ORDER BY id DESC LIMIT {MOST}"
-)
 _SILENCES = (
     "SELECT id, brand, kind, 'until ' || substr(ends_at, 1, 16) || ' UTC' FROM silence "  # noqa: S608
     f"WHERE ends_at > datetime('now') ORDER BY id DESC LIMIT {MOST}"
@@ -38,11 +34,6 @@ Offers = list[tuple[str, str]]
 def incidents(ctx: typer.Context, incomplete: str) -> Offers:
     """Numbers of incidents, newest first."""
     return _numbers(ctx, _INCIDENTS, incomplete)
-
-
-def burning_incidents(ctx: typer.Context, incomplete: str) -> Offers:
-    """Numbers of incidents that are not over, newest first."""
-    return _numbers(ctx, _BURNING, incomplete)
 
 
 def silences(ctx: typer.Context, incomplete: str) -> Offers:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from monitor.commands import completing
 from monitor.commands.frame import (
     EXIT_FAILURES,
     EXIT_USAGE,
@@ -37,7 +38,12 @@ LOOK_EVERY = 1.0
 
 
 def drill(  # noqa: PLR0917 - the options of the command
-    brand: Annotated[str, typer.Option(help="Of which brand.", show_default="the first one")] = "",
+    brand: Annotated[
+        str,
+        typer.Option(
+            help="Of which brand.", show_default="the first one", autocompletion=completing.brands
+        ),
+    ] = "",
     kind: Annotated[
         KindName, typer.Option(help="What seems to happen.")
     ] = KindName.NEGATIVITY_SPIKE,
@@ -50,7 +56,11 @@ def drill(  # noqa: PLR0917 - the options of the command
     ] = False,
     report: Annotated[
         int | None,
-        typer.Option(help="Begin none: tell how this one went.", show_default=False),
+        typer.Option(
+            help="Begin none: tell how this one went.",
+            show_default=False,
+            autocompletion=completing.incidents,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The outcome as JSON.")] = False,
     who: WhoOption = "",

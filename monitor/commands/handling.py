@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from monitor.commands import completing
 from monitor.commands.frame import (
     EXIT_FAILURES,
     EXIT_USAGE,
@@ -53,7 +54,9 @@ routes_app = typer.Typer(
     rich_markup_mode=None,
 )
 
-IncidentArgument = Annotated[int, typer.Argument(help="Number of the incident.")]
+IncidentArgument = Annotated[
+    int, typer.Argument(help="Number of the incident.", autocompletion=completing.incidents)
+]
 WhoOption = Annotated[
     str, typer.Option("--as", "--by", help="Who does it.", show_default="the login name")
 ]
@@ -268,7 +271,9 @@ def release(
 @incidents_app.command("assign")
 def assign(
     incident: IncidentArgument,
-    whom: Annotated[str, typer.Argument(help="Who is to see to it.")],
+    whom: Annotated[
+        str, typer.Argument(help="Who is to see to it.", autocompletion=completing.receivers)
+    ],
     who: WhoOption = "",
     note: NoteOption = "",
     config: ConfigOption = None,
@@ -409,8 +414,18 @@ def review(  # noqa: PLR0917 - the options of the command
 
 @incidents_app.command("merge")
 def merge(
-    incident: Annotated[int, typer.Argument(help="Number of the incident that goes on.")],
-    others: Annotated[list[int], typer.Argument(help="Numbers of those that become part of it.")],
+    incident: Annotated[
+        int,
+        typer.Argument(
+            help="Number of the incident that goes on.", autocompletion=completing.incidents
+        ),
+    ],
+    others: Annotated[
+        list[int],
+        typer.Argument(
+            help="Numbers of those that become part of it.", autocompletion=completing.incidents
+        ),
+    ],
     who: WhoOption = "",
     note: NoteOption = "",
     config: ConfigOption = None,
@@ -437,12 +452,20 @@ def silence_add(  # noqa: PLR0917 - the options of the command
     start: Annotated[
         str | None, typer.Option("--from", help="From when.", show_default="now")
     ] = None,
-    brand: Annotated[str, typer.Option(help="Only this brand.", show_default="all")] = "",
+    brand: Annotated[
+        str,
+        typer.Option(help="Only this brand.", show_default="all", autocompletion=completing.brands),
+    ] = "",
     kind: Annotated[
         KindName | None, typer.Option(help="Only this kind.", show_default="all")
     ] = None,
     source: Annotated[
-        str, typer.Option(help="Only what was found there and nowhere else.", show_default="all")
+        str,
+        typer.Option(
+            help="Only what was found there and nowhere else.",
+            show_default="all",
+            autocompletion=completing.sources,
+        ),
     ] = "",
     story: Annotated[
         str, typer.Option(help="Only this story: that of an incident, as `--like 12`.", hidden=True)
@@ -450,7 +473,10 @@ def silence_add(  # noqa: PLR0917 - the options of the command
     like: Annotated[
         int | None,
         typer.Option(
-            help="Only the story of this incident.", metavar="INCIDENT", show_default=False
+            help="Only the story of this incident.",
+            metavar="INCIDENT",
+            show_default=False,
+            autocompletion=completing.incidents,
         ),
     ] = None,
     up_to: Annotated[
@@ -514,7 +540,9 @@ def silence_list(
 
 @silence_app.command("expire")
 def silence_expire(
-    number: Annotated[int, typer.Argument(help="Number of the silence.")],
+    number: Annotated[
+        int, typer.Argument(help="Number of the silence.", autocompletion=completing.silences)
+    ],
     who: WhoOption = "",
     config: ConfigOption = None,
 ) -> None:
@@ -534,10 +562,18 @@ def routes_test(  # noqa: PLR0917 - the options of the command
     kind: Annotated[KindName, typer.Option(help="Kind of the incident.")],
     severity: Annotated[SeverityName, typer.Option(help="Its severity.")],
     brand: Annotated[
-        str | None, typer.Option(help="Its brand.", show_default="the first of the configuration")
+        str | None,
+        typer.Option(
+            help="Its brand.",
+            show_default="the first of the configuration",
+            autocompletion=completing.brands,
+        ),
     ] = None,
     language: Annotated[str | None, typer.Option(help="Language of its posts, as nl.")] = None,
-    source: Annotated[str | None, typer.Option(help="Where its posts were found.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(help="Where its posts were found.", autocompletion=completing.sources),
+    ] = None,
     rule: Annotated[
         list[str] | None, typer.Option(help="A further rule of the policy that fired.")
     ] = None,
