@@ -107,6 +107,7 @@ class App:
         notifier: systemd's; silent outside it.
         rng: for jitter.
 
+        wrap: gives what is asked in place of each model, for measurements of everything else.
     Raises:
         ConfigError: the configuration is refused.
         StoreError: the database cannot be used, or another daemon uses it.
@@ -121,8 +122,10 @@ class App:
         notifier: Notifier | None = None,
         rng: random.Random | None = None,
     ) -> None:
+        wrap: Callable[[Model], Model] = lambda model: model,
         self.file = file
         self.now = now
+        self._wrap = wrap
         self.config = load(file)
         hide(secrets_of(self.config))
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
@@ -132,7 +135,7 @@ class App:
             self.pseudonyms = open_pseudonyms(self.store)
             self._installation = _installation(self.store)
             self._register = open_detector(self.store, self.pseudonyms)
-            self._classifier = build_classifier(self.config, self._register)
+            self._classifier = build_classifier(self.config, self._register, wrap=wrap)
             self.metrics = Metrics(CollectorRegistry())
             self._inbox = Inbox()
             self._pollers = ThreadPoolExecutor(POLLERS, thread_name_prefix="poll")
@@ -189,7 +192,7 @@ class App:
             problem = Problem("store.path", "cannot change while running; restart instead")
             raise ConfigError(self.file, [problem])
         if classifier_part(config) != classifier_part(self.config):
-            self._classifier = build_classifier(config, self._register)
+            self._classifier = build_classifier(config, self._register, wrap=self._wrap)
         steps = self._steps(config, self._classifier)
         steps.assess.warm_up()
         self.config = config

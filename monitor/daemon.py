@@ -284,9 +284,9 @@ class Daemon:
             case "deliver":
                 self.steps.deliver.run()
             case "tend":
-                deleted, announcements = self.steps.tend.run()
+                cleared, announcements = self.steps.tend.run()
                 self._announced += announcements
-                more = deleted > 0
+                more = cleared > 0
             case "follow":
                 more = told = self._follow() > 0
             case "vouch":

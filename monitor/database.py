@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib import resources
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,16 @@ BUSY_TIMEOUT_SECONDS = 5.0
 COPIES_KEPT = 2
 """Copies of former schemas that stay beside the database."""
 
+
+SLICE_SECONDS = 0.05
+"""Empty pages are given back to the disk for so long in one transaction: others wait no longer."""
+
+LOG_LIMIT = 16 * 1024 * 1024
+"""Bytes that the write-ahead log keeps once all of it is in the database."""
+
+_SPARE_SHARE = 20
+"""One page in so many stays empty, for what comes in next: growing anew costs more than keeping."""
+_SPARE_LEAST = 256
 
 class StoreError(Exception):
     """The database cannot be used as it is; a person must act. The message says how."""
@@ -220,6 +231,121 @@ def former(path: Path) -> list[Path]:
 
 
 def _keep_copy(path: Path, busy_seconds: float) -> None:
+# -- room ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much of a database file is in use."""
+
+    pages: int
+    free: int
+    """Pages that hold nothing."""
+    page_bytes: int
+    shrinks: bool
+    """Whether empty pages can be given back bit by bit; databases of earlier versions cannot."""
+
+    @property
+    def surplus(self) -> int:
+        """Empty pages beyond those that are kept for what comes in next."""
+        return max(self.free - max(self.pages // _SPARE_SHARE, _SPARE_LEAST), 0)
+
+
+def room_of(connection: sqlite3.Connection) -> Room:
+    """How much of the file is in use, as the connection sees it. Raises sqlite3.Error."""
+
+    def number(pragma: str) -> int:
+        return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+    return Room(
+        pages=number("page_count"),
+        free=number("freelist_count"),
+        page_bytes=number("page_size"),
+        shrinks=number("auto_vacuum") != 0,
+    )
+
+
+def give_back(
+    engine: Engine,
+    path: Path,
+    *,
+    seconds: float = SLICE_SECONDS,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> int:
+    """Give empty pages at the end of the file back to the disk, in one short transaction.
+
+    Pages that are in use move to the front as needed. The write-ahead log is cut as well where
+    nobody reads from it. Returns how many pages were given back; 0: there is nothing more to do.
+
+    Raises:
+        StoreBusyError: another program wrote for too long.
+    """
+    until = monotonic() + seconds
+    with explained(path), engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        room = room_of(driver)
+        given = 0
+        if room.shrinks and room.surplus:
+            driver.execute("BEGIN IMMEDIATE")
+            try:
+                while given < room.surplus and monotonic() < until:
+                    # One by one: the driver would not go on after the first anyway.
+                    driver.execute("PRAGMA incremental_vacuum(1)")
+                    given += 1
+                driver.execute("COMMIT")
+            except BaseException:
+                driver.execute("ROLLBACK")
+                raise
+        _cut_log(driver, path)
+    return given
+
+
+def _cut_log(driver: sqlite3.Connection, path: Path) -> None:
+    """Write a long write-ahead log back and cut it, unless that meant waiting for a reader."""
+    log = copying.beside(path, "-wal")
+    if not log.exists() or log.stat().st_size <= LOG_LIMIT:
+        return
+    (patience,) = driver.execute("PRAGMA busy_timeout").fetchone()
+    driver.execute("PRAGMA busy_timeout=0")
+    try:
+        driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={patience}")
+
+
+def vacuum(path: Path, *, busy_seconds: float = BUSY_TIMEOUT_SECONDS) -> tuple[int, int]:
+    """Write the whole file anew, without empty pages and so that it can shrink from now on.
+
+    Nobody else may use it meanwhile: the caller holds the installation. Needs as much room again
+    as the database has. Returns its bytes before and after.
+
+    Raises:
+        StoreError: there is no room, or it cannot be read or written; it stays as it was.
+    """
+    with explained(path):
+        schema = schema_of(path)
+    if schema is None:
+        raise StoreError(f"{path}: there is no database; check store.path")
+    before, free = copying.size_of(path), copying.free_beside(path)
+    # Once in the write-ahead log, once as SQLite's own file in $TMPDIR, which may be the same disk.
+    if free < 2 * before:
+        raise StoreError(
+            f"{path}: to be written anew, which needs {copying.in_words(2 * before)} beside it; "
+            f"{copying.in_words(free)} are free: make room. Nothing was changed"
+        )
+    with (
+        explained(path),
+        closing(sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)) as database,
+    ):
+        database.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        database.execute("VACUUM")
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return before, copying.size_of(path)
+
+
+# -- within ----------------------------------------------------------------------------------------
+
+
     """Copy a database beside itself before it is upgraded to ``HEAD``."""
     copy = copying.beside(path, f".before-{HEAD}")
     # Once for the copy, and once for tables that are rebuilt.
@@ -302,6 +428,8 @@ def _install_pragmas(engine: Engine) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
+        # Before anything is written: of a file that holds something it changes nothing.
+        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
         # FULL: a commit survives a power cut, not only a crash of ours.
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")

@@ -73,7 +73,11 @@ class TendStep:
         self._log = logger("tend")
 
     def run(self) -> tuple[int, list[Announcement]]:
-        """Look after everything once. Returns how many mentions were deleted, what was announced."""
+        """Look after everything once.
+
+        Returns how much was cleared away (mentions deleted, or pages given back to the disk; 0: there
+        is no more of it), and what was announced.
+        """
         now = self._now()
         with self._store.write() as unit:
             self._look_for_silence(unit, now)
@@ -84,9 +88,11 @@ class TendStep:
                 if why := self._over(unit, incident):
                     unit.incidents.resolve(incident.id, "merkwacht", now, why)
                     announcements.append(self._announcer.tell(unit, incident, Event.RESOLVED, now))
-        deleted = self._purge(now)
+        cleared = self._purge(now)
+        # A turn deletes or shrinks: the main thread is held up by one of them only.
+        cleared = cleared or self._store.give_back()
         self._measure(now)
-        return deleted, announcements
+        return cleared, announcements
 
     def _purge(self, now: datetime) -> int:
         """Delete what is too old, a chunk of it; returns how many mentions."""

@@ -21,6 +21,7 @@ from monitor.database import (
     BUSY_TIMEOUT_SECONDS,
     StoreBusyError,
     StoreError,
+    give_back,
     open_engine,
     transaction,
 )
@@ -109,6 +110,13 @@ class Store:
         """A consistent view. Nothing written in it is wanted."""
         with transaction(self._engine, self.path, write=False) as session:
             yield Unit(session)
+
+    def give_back(self) -> int:
+        """Give some empty pages of the file back to the disk; returns how many, 0 when it is done.
+
+        One short transaction of its own: writers wait no longer than for any other.
+        """
+        return give_back(self._engine, self.path)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -1,19 +1,26 @@
-"""How long posts are kept where a source allows less than the rest."""
+"""How long posts are kept where a source allows less than the rest, and what becomes of their room."""
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from monitor import copying, database
+from monitor.database import LOG_LIMIT, Room, StoreError, room_of, vacuum
 from monitor.metrics import Metrics
-from monitor.tending import TendStep
+from monitor.store import Store
+from monitor.tending import PURGE_CHUNK, TendStep
 from tests.fakes import FakeClock
 from tests.monitor.crowds import announcer
-from tests.monitor.make import add_incident, fresh_store, new_mention, sql
+from tests.monitor.make import NOON, add_incident, fresh_store, new_mention, sql, write_locked
 
 DAY = timedelta(days=1)
 
@@ -84,3 +91,128 @@ def test_what_an_incident_is_about_stays_as_long_as_it_burns_and_no_longer(keepe
         unit.incidents.resolve(incident.id, "eva", keeper.clock())
     assert keeper.after(timedelta(minutes=1)) == ["p2"]
     assert evidence() == ["feed"]
+
+
+# -- the room of what was deleted ------------------------------------------------------------------
+
+POSTS = 3 * PURGE_CHUNK
+PAGE = "Bij Zonnehoek was het druk. " * 120
+
+
+def fill(store: Store, posts: int = POSTS) -> None:
+    for first in range(0, posts, PURGE_CHUNK):
+        numbers = range(first, first + PURGE_CHUNK)
+        with store.write() as unit:
+            unit.mentions.add([new_mention(n, text=f"{n} {PAGE}") for n in numbers], NOON)
+
+
+def room(path: Path) -> Room:
+    with closing(sqlite3.connect(path)) as connection:
+        return room_of(connection)
+
+
+def checkpoint(path: Path) -> int:
+    """Bytes of the file once all is written back to it."""
+    sql(path, "PRAGMA wal_checkpoint")
+    return path.stat().st_size
+
+
+def in_an_old_file(store: Store) -> Store:
+    """The same store as an earlier version would have made it: its file never shrinks."""
+    store.close()
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA auto_vacuum=NONE")
+        connection.execute("VACUUM")
+    return Store(store.path)
+
+
+def test_the_file_shrinks_after_posts_were_deleted_while_others_read_and_write(
+    keeper: Keeper,
+) -> None:
+    path = keeper.store.path
+    fill(keeper.store)
+    full = checkpoint(path)
+    keeper.clock.moment = NOON + 31 * DAY
+    turns = 0
+    with (
+        closing(sqlite3.connect(path, isolation_level=None)) as reader,
+        closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as writer,
+    ):
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM mention").fetchone() == (POSTS,)
+        while keeper.step.run()[0]:
+            turns += 1
+            # Does not wait at all: between two turns nobody holds the lock.
+            writer.execute("INSERT INTO meta VALUES (?, 'written meanwhile')", (f"turn {turns}",))
+        assert reader.execute("SELECT count(*) FROM mention").fetchone() == (POSTS,), "one view"
+        reader.execute("ROLLBACK")
+    assert turns > POSTS / PURGE_CHUNK, "deleting and giving back take turns of their own"
+    assert room(path).surplus == 0
+    assert checkpoint(path) < full / 3
+    assert sql(path, "SELECT count(*) FROM meta WHERE value = 'written meanwhile'") == [(turns,)]
+    copying.check(path)
+
+
+def test_a_slice_ends_when_its_time_is_over(keeper: Keeper) -> None:
+    fill(keeper.store)
+    sql(keeper.store.path, "DELETE FROM mention")
+    before = room(keeper.store.path)
+    seconds = count()  # each look at the clock is a second later
+    given = database.give_back(
+        keeper.store._engine, keeper.store.path, seconds=10, monotonic=lambda: next(seconds)
+    )
+    assert given == 9
+    assert room(keeper.store.path).pages == before.pages - given
+
+
+def test_some_room_is_kept_for_what_comes_in_next(keeper: Keeper) -> None:
+    fill(keeper.store)
+    with keeper.store.write() as unit:
+        unit.mentions.purge(NOON + DAY, keep_states=(), limit=100)
+    before = room(keeper.store.path)
+    assert 0 < before.free < 256
+    assert keeper.store.give_back() == 0
+    assert room(keeper.store.path) == before
+
+
+def test_a_file_of_an_earlier_version_stays_as_it_is_until_somebody_writes_it_anew(
+    tmp_path: Path,
+) -> None:
+    store = in_an_old_file(fresh_store(tmp_path))
+    fill(store)
+    sql(store.path, "DELETE FROM mention WHERE id > 10")
+    assert not room(store.path).shrinks
+    assert store.give_back() == 0
+    store.close()
+    before, after = vacuum(store.path)
+    assert after < before / 3
+    assert room(store.path).shrinks
+    assert room(store.path).free == 0
+    assert sql(store.path, "SELECT count(*) FROM mention") == [(10,)]
+
+
+def test_a_file_is_not_written_anew_while_somebody_writes_it_or_without_room(
+    tmp_path: Path,
+) -> None:
+    store = fresh_store(tmp_path)
+    fill(store, PURGE_CHUNK)
+    with write_locked(store.path), pytest.raises(StoreError, match="locked by another"):
+        vacuum(store.path, busy_seconds=0)
+    with store.path.open("r+b") as file:
+        file.truncate(shutil.disk_usage(tmp_path).free)  # mostly a hole
+    with pytest.raises(StoreError, match="make room"):
+        vacuum(store.path)
+
+
+def test_a_long_log_is_cut_unless_somebody_reads_from_it(keeper: Keeper) -> None:
+    path = keeper.store.path
+    log = copying.beside(path, "-wal")
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM mention").fetchone()
+        sql(path, "INSERT INTO meta VALUES ('long', zeroblob(?))", LOG_LIMIT)
+        assert log.stat().st_size > LOG_LIMIT
+        keeper.store.give_back()
+        assert log.stat().st_size > LOG_LIMIT, "what somebody reads is not cut, nor waited for"
+    keeper.store.give_back()
+    assert log.stat().st_size == 0
