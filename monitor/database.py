@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from importlib import resources
 from dataclasses import dataclass
@@ -429,6 +430,8 @@ def _install_pragmas(engine: Engine) -> None:
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
         # Before anything is written: of a file that holds something it changes nothing.
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute(f"PRAGMA journal_size_limit={LOG_LIMIT}")
         cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
         # FULL: a commit survives a power cut, not only a crash of ours.
         cursor.execute("PRAGMA synchronous=FULL")
