@@ -10,8 +10,8 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from importlib import resources
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,6 @@ BUSY_TIMEOUT_SECONDS = 5.0
 COPIES_KEPT = 2
 """Copies of former schemas that stay beside the database."""
 
-
 SLICE_SECONDS = 0.05
 """Empty pages are given back to the disk for so long in one transaction: others wait no longer."""
 
@@ -40,6 +39,7 @@ LOG_LIMIT = 16 * 1024 * 1024
 _SPARE_SHARE = 20
 """One page in so many stays empty, for what comes in next: growing anew costs more than keeping."""
 _SPARE_LEAST = 256
+
 
 class StoreError(Exception):
     """The database cannot be used as it is; a person must act. The message says how."""
@@ -231,7 +231,6 @@ def former(path: Path) -> list[Path]:
     return sorted(found, key=lambda each: each.name, reverse=True)
 
 
-def _keep_copy(path: Path, busy_seconds: float) -> None:
 # -- room ------------------------------------------------------------------------------------------
 
 
@@ -347,6 +346,7 @@ def vacuum(path: Path, *, busy_seconds: float = BUSY_TIMEOUT_SECONDS) -> tuple[i
 # -- within ----------------------------------------------------------------------------------------
 
 
+def _keep_copy(path: Path, busy_seconds: float) -> None:
     """Copy a database beside itself before it is upgraded to ``HEAD``."""
     copy = copying.beside(path, f".before-{HEAD}")
     # Once for the copy, and once for tables that are rebuilt.
@@ -428,11 +428,10 @@ def _install_pragmas(engine: Engine) -> None:
         # Transactions are begun by us: the driver's own way cannot do BEGIN IMMEDIATE.
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
         # Before anything is written: of a file that holds something it changes nothing.
+        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute(f"PRAGMA journal_size_limit={LOG_LIMIT}")
-        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
         # FULL: a commit survives a power cut, not only a crash of ours.
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
