@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TextIO
@@ -68,6 +67,7 @@ from monitor.outages import OutageWatch
 from monitor.polling import PollStep, Source
 from monitor.privacy import Pseudonyms, load_or_create
 from monitor.register import open_detector
+from monitor.release import program_version
 from monitor.seconding import Seconding
 from monitor.store import Store
 from monitor.systemd import Notifier
@@ -88,14 +88,6 @@ SENDERS = 4
 def utc_now() -> datetime:
     """The present, aware, in UTC."""
     return datetime.now(UTC)
-
-
-def program_version() -> str:
-    """The version of this program."""
-    try:
-        return version("merkwacht")
-    except PackageNotFoundError:  # run from a bare checkout
-        return "0"
 
 
 class App:

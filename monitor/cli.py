@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 from zoneinfo import ZoneInfo
 
 import typer
-from rich.console import Console
 
 from classifiers.base import AbuseLabel, SentimentLabel
 from monitor.commands import completing
@@ -166,7 +165,7 @@ def _open_missing_streams() -> None:
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
     if value:
-        from monitor.app import program_version  # noqa: PLC0415
+        from monitor.release import program_version  # noqa: PLC0415
 
         sys.stdout.write(f"merkwacht {program_version()}\n")
         raise typer.Exit
@@ -645,6 +644,8 @@ def backtest(  # noqa: PLR0917 - the options of the command
             as_json=style is PageFormat.JSON,
             timeline=timeline,
         )
+        from rich.console import Console  # noqa: PLC0415
+
         try:
             done = backtesting.run(asked, Console(), sys.stderr, _rate)
         except TimelineError as error:
@@ -753,6 +754,7 @@ def _rate(what: str, unit: str, total: int) -> Iterator[Any]:
     if not sys.stderr.isatty():
         yield lambda _done: None
         return
+    from rich.console import Console  # noqa: PLC0415
     from rich.progress import (  # noqa: PLC0415
         BarColumn,
         DownloadColumn,

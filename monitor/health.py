@@ -32,7 +32,7 @@ from connectors import CONNECTORS
 from connectors.base import Darkness
 from connectors.options import Options, secret_fields
 from monitor import copying
-from monitor.app import is_running, open_pseudonyms, program_version
+from monitor.app import is_running, open_pseudonyms
 from monitor.backup import key_of
 from monitor.config import (
     Config,
@@ -46,6 +46,7 @@ from monitor.config import (
 from monitor.copying import in_words, size_of
 from monitor.database import HEAD, StoreError, explained, former, newer, schema_of
 from monitor.heartbeat import HeartbeatOptions
+from monitor.release import program_version
 from monitor.store import Store, Unit
 
 _AHEAD = timedelta(minutes=2)
