@@ -32,7 +32,7 @@ def manual(context: typer.Context) -> None:
 
     Example: merkwacht manual | man -l -
     """
-    from monitor.app import program_version  # noqa: PLC0415
+    from monitor.release import program_version  # noqa: PLC0415
 
     given = os.environ.get("SOURCE_DATE_EPOCH", "")
     today = datetime.fromtimestamp(int(given), UTC) if given.isdigit() else datetime.now(UTC)
