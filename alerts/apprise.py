@@ -23,6 +23,7 @@ from pydantic import Field, SecretStr, field_validator
 from alerts.base import Delivery, DeliveryError, DeliveryFault, Event, Message, Receipt, Severity
 from alerts.notice import Notice, Style, dressed, notice
 from alerts.plain import one_line
+from alerts.posting import is_loopback
 from connectors.options import Options as BaseOptions
 
 if TYPE_CHECKING:
@@ -299,6 +300,37 @@ def _instantiate(options: AppriseOptions) -> NotifyBase:
         )
     _limit(service, options.timeout_seconds)
     return service
+
+
+def unprotected(options: AppriseOptions) -> tuple[str, str] | None:
+    """What is wrong with the way to a service, and its remedy; None where it is encrypted and verified.
+
+    A service on this machine needs neither. None as well where the address is not understood: who
+    sends says so.
+    """
+    try:
+        service = _instantiate(options)
+    except DeliveryError:
+        return None
+    host = str(getattr(service, "host", None) or "").strip("[]")
+    if is_loopback(host):
+        return None
+    if not service.verify_certificate:
+        return (
+            f"{_name(service)}: whose certificate it shows is not looked at",
+            "take verify=no out of the address",
+        )
+    # Services that have one way only name it as their encrypted one.
+    named: Any = service.protocol
+    plain = {named} if isinstance(named, str) else set(named or ())
+    # Of some, the makers' own server is asked, encrypted, whatever the scheme.
+    hosted = getattr(service, "mode", None) == "cloud"
+    if host and not hosted and service.schema in plain and not service.secure:
+        return (
+            f"{_name(service)} is spoken to without encryption",
+            "write the address with its encrypted scheme, such as jsons:// for json://",
+        )
+    return None
 
 
 def _limit(service: NotifyBase, seconds: float) -> None:

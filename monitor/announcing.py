@@ -13,7 +13,7 @@ from alerts.history import Happened, standing
 from alerts.incidents import Joined, correlate, subject_of
 from alerts.links import LinkMaker
 from alerts.routes import Decision, Told, plan, rules_of
-from monitor.log import logger
+from monitor.log import logger, some
 from monitor.metrics import Metrics
 from monitor.store import Unit
 from monitor.telling import Round, Rulebook, Teller, rulebook_of
@@ -87,7 +87,7 @@ class Announcer:
             round_.tell_again(each.incident)
         round_.flush()
         return [
-            self._announcement(each.incident, each.event, decisions, round_)
+            self._announcement(each.incident, each.event, decisions, round_, each.mentions)
             for each, decisions in told
             if each.event is not None
         ]
@@ -198,7 +198,12 @@ class Announcer:
         return [each for number in numbers for each in unit.outbox.told(number)]
 
     def _announcement(
-        self, incident: Incident, event: Event, decisions: Sequence[Decision], round_: Round
+        self,
+        incident: Incident,
+        event: Event,
+        decisions: Sequence[Decision],
+        round_: Round,
+        mentions: Iterable[int] = (),
     ) -> Announcement:
         self._log.info(
             "announced",
@@ -208,7 +213,8 @@ class Announcer:
             severity=incident.severity.word,
             happened=event.value,
             told=sum(decision.send for decision in decisions),
-            reasons=",".join(sorted({decision.reason.value for decision in decisions})),
+            reason=sorted({decision.reason.value for decision in decisions}),
+            mention=some(mentions),
         )
         title = round_.titles.get(incident.id, "")
         return Announcement(incident, event, tuple(decisions), title)

@@ -58,6 +58,7 @@ from monitor.desk import Desk
 from monitor.detecting import DetectStep, Watched
 from monitor.following import FollowStep
 from monitor.heartbeat import Heartbeat
+from monitor.guarding import warn
 from monitor.inbox import Inbox
 from monitor.intake import IntakeDesk
 from monitor.log import hide
@@ -196,6 +197,7 @@ class App:
         channels = build_channels(config)
         pacers = build_pacers(config)
         desk = IntakeDesk(store=self.store, inbox=self._inbox, metrics=self.metrics, now=self.now)
+        warn(self.file, config)
         sources = [
             _source(
                 options,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,10 +11,10 @@ from zoneinfo import ZoneInfo
 
 from alerts.base import Signal
 from alerts.rules import signals_of
-from classifiers.base import Assessment, Classifier, Text
+from classifiers.base import Assessment, Classifier, LeakBand, Text
 from classifiers.embedded import ModelError
 from monitor.announcing import Announcement, Announcer
-from monitor.log import logger
+from monitor.log import logger, some
 from monitor.metrics import Metrics
 from monitor.seconding import Seconding
 from monitor.store import Store, StoreError
@@ -119,6 +120,7 @@ class AssessStep:
             raise
         self._excused.clear()
         self._count(queued, opinions, now)
+        self._tell(queued, opinions)
         return len(queued), announcements
 
     def _excuse(self, item: Queued) -> Queued:
@@ -203,6 +205,17 @@ class AssessStep:
             self._log.exception("mention_failed", mention=item.mention.id)
             self._metrics.assess_failures.inc()
             return None
+
+    def _tell(self, queued: Sequence[Queued], opinions: Sequence[Assessment | None]) -> None:
+        bands = Counter(opinion.leak.band for opinion in opinions if opinion is not None)
+        self._log.info(
+            "assessed",
+            mentions=len(queued),
+            failed=sum(opinion is None for opinion in opinions),
+            escalated=bands[LeakBand.ESCALATE],
+            review=bands[LeakBand.REVIEW],
+            mention=some((item.mention.id for item in queued), BATCH),
+        )
 
     def _count(
         self, queued: Sequence[Queued], opinions: Sequence[Assessment | None], now: datetime

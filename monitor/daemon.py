@@ -265,6 +265,7 @@ class Daemon:
         self._fresh[name] = self._monotonic()
         self._metrics.step_seconds.labels(name).observe(self._monotonic() - began)
         self._metrics.step_ended.labels(name).set_to_current_time()
+        self._log.debug("step_ended", step=name, seconds=round(self._monotonic() - began, 3))
         if more:
             self._inbox.post_once(name, partial(self._turn, name))
 

@@ -21,7 +21,7 @@ from alerts.retry import next_attempt
 from alerts.routes import Via
 from monitor.database import StoreError
 from monitor.inbox import Inbox
-from monitor.log import logger
+from monitor.log import about, logger
 from monitor.metrics import OK, Metrics
 from monitor.standing_in import StandIns
 from monitor.store import Store, Unit
@@ -176,7 +176,14 @@ class DeliverStep:
                 item = unit.outbox.look_up(head.id)
                 if reason := self._why_not(unit, item, now):
                     unit.outbox.withdraw(item.id, reason, now)
-                    self._log.info("withdrawn", key=item.key, reason=reason.value)
+                    self._log.info(
+                        "withdrawn",
+                        receiver=item.receiver,
+                        channel=item.channel,
+                        key=item.key,
+                        reason=reason.value,
+                        **unit.looking.subjects(item.id, item.incident_id),
+                    )
                     look_again = True
                 else:
                     claimed.append(unit.outbox.take(item, now, LEASE))
@@ -203,6 +210,10 @@ class DeliverStep:
     # -- in a worker ---------------------------------------------------------------------------
 
     def _attempt(self, item: Pending) -> None:
+        with about(incident=item.incident_id, channel=item.channel, key=item.key):
+            self._try(item)
+
+    def _try(self, item: Pending) -> None:
         began = time.monotonic()
         receipt: Receipt | None = None
         error: DeliveryError | None = None
@@ -211,12 +222,13 @@ class DeliverStep:
         except DeliveryError as failure:
             error = failure
         except Exception:  # noqa: BLE001 - the border of a plug-in: its defects must not lose a message
-            self._log.exception("channel_defect", channel=item.channel, key=item.key)
+            self._log.exception("channel_defect")
             error = DeliveryError(
                 f"defect in channel {item.channel}; its traceback is in the log",
                 fault=DeliveryFault.INTERNAL,
             )
         seconds = time.monotonic() - began
+        self._log.debug("attempted", attempts=item.attempts, seconds=round(seconds, 3))
         self._inbox.post(lambda: self._end(item, receipt, error, seconds))
 
     def _send(self, item: Pending) -> Receipt:
@@ -264,22 +276,30 @@ class DeliverStep:
         except StoreError as trouble:
             # The mail is out, or is not: either way it must be known before it is tried again.
             self._unrecorded[item.id] = record
-            self._log.error("not_recorded", key=item.key, outcome=outcome, error=str(trouble))
+            self._log.error(
+                "not_recorded",
+                incident=item.incident_id,
+                key=item.key,
+                outcome=outcome,
+                error=str(trouble),
+            )
         self._delivered()
 
     def _record_success(self, item: Pending, receipt: Receipt, now: datetime) -> None:
         with self._store.write() as unit:
             unit.outbox.delivered(item, now, receipt)
             unit.outages.delivered(item.channel, now)
+            subjects = unit.looking.subjects(item.id, item.incident_id)
         self._log.info(
             "delivered",
-            incident=item.incident_id,
             happened=item.event,
+            reason=item.reason or None,
             receiver=item.receiver,
             channel=item.channel,
             key=item.key,
             attempts=item.attempts,
-            note=receipt.note,
+            note=receipt.note or None,
+            **subjects,
         )
         self.sent += 1
 
@@ -307,12 +327,13 @@ class DeliverStep:
                 )
             if due is None:
                 self._stand_ins.given_up(unit, item, now)
+            subjects = unit.looking.subjects(item.id, item.incident_id)
         self.failures.append(DeliveryFailure(item.receiver, item.channel, error.fault, str(error)))
         del self.failures[:-100]
         log = self._log.error if due is None else self._log.warning
         log(
             "dead_letter" if due is None else "delivery_failed",
-            incident=item.incident_id,
+            happened=item.event,
             receiver=item.receiver,
             channel=item.channel,
             key=item.key,
@@ -320,6 +341,7 @@ class DeliverStep:
             attempts=item.attempts,
             next_attempt_at=None if due is None else due.isoformat(timespec="seconds"),
             error=str(error),
+            **subjects,
         )
 
 

@@ -10,10 +10,7 @@ import http.client
 import json
 import os
 import platform
-import pwd
 import sqlite3
-import stat
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,16 +19,12 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from alerts import CHANNELS
 from alerts.base import DeliveryFault
 from alerts.clocks import ClockState
 from alerts.plain import one_line
 from classifiers.embedded import EmbeddedModel, ModelError
-from classifiers.second_opinion import SecondOpinionOptions
-from connectors import CONNECTORS
 from connectors.base import Darkness
-from connectors.options import Options, secret_fields
-from monitor import copying
+from monitor import copying, modes
 from monitor.app import is_running, open_pseudonyms
 from monitor.backup import key_of
 from monitor.config import (
@@ -45,7 +38,8 @@ from monitor.config import (
 )
 from monitor.copying import in_words, size_of
 from monitor.database import HEAD, StoreError, explained, former, newer, schema_of
-from monitor.heartbeat import HeartbeatOptions
+from monitor.exposure import exposures
+from monitor.modes import name_of
 from monitor.release import program_version
 from monitor.store import Store, Unit
 
@@ -151,10 +145,12 @@ def examine(given: Path | None, *, now: datetime, running: Path = Path("/run")) 
         ]
     else:
         findings.append(_summary(file, config))
-    raw = {} if file is None else _raw(file)
+    raw = {} if file is None else modes.as_written(file)
     database = None if file is None else _database(file, raw, config)
     if file is not None:
-        findings += _config_modes(file, raw)
+        findings += _config_modes(file)
+    if config is not None:
+        findings += _open_ways(config)
     if database is not None:
         findings += _state_modes(database)
         findings += _data(database, config, now)
@@ -189,14 +185,6 @@ def _summary(file: Path, config: Config) -> Finding:
     return Finding("configuration", Grade.GOOD, f"{file}: valid ({counts})")
 
 
-def _raw(file: Path) -> dict[str, Any]:
-    """The configuration as it is written; empty where it is no TOML."""
-    try:
-        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
-    except (OSError, ValueError):
-        return {}
-
-
 def _database(file: Path, raw: Mapping[str, Any], config: Config | None) -> Path:
     """Where the database is, as far as a broken configuration says."""
     if config is not None:
@@ -210,69 +198,22 @@ def _database(file: Path, raw: Mapping[str, Any], config: Config | None) -> Path
 # -- who may read and write what -------------------------------------------------------------------
 
 
-def _config_modes(file: Path, raw: Mapping[str, Any]) -> Findings:
-    inline, files = [], []
-    for where, table, model in _tables_with_secrets(raw):
-        for name in secret_fields(model):
-            value, named = table.get(name), table.get(f"{name}_file")
-            if isinstance(value, str):
-                inline.append(f"{where}.{name}")
-            if isinstance(value, dict) and isinstance(value.get("file"), str):
-                named = value["file"]
-            if isinstance(named, str):
-                files.append(file.absolute().parent / Path(named).expanduser())
-    web = raw.get("web")
-    if isinstance(web, dict) and isinstance(web.get("key_file"), str):
-        files.append(file.absolute().parent / web["key_file"])
-    mode = _mode(file)
-    if inline and mode is not None and mode & stat.S_IROTH:
-        yield Finding(
-            "permissions",
-            Grade.WRONG,
-            f"{file} holds secrets ({', '.join(inline)}) and everybody may read it "
-            f"(mode {mode:04o})",
-            f"chmod 0640 {file}; then give new secrets: these may have been read",
-        )
-    elif mode is not None and mode & stat.S_IWOTH:
-        yield Finding(
-            "permissions",
-            Grade.WRONG,
-            f"everybody may change {file} (mode {mode:04o})",
-            f"chmod 0640 {file}, and look through it",
-        )
-    for each in dict.fromkeys(files):
-        mode = _mode(each)
-        if mode is not None and mode & (stat.S_IROTH | stat.S_IWOTH):
-            yield Finding(
-                "permissions",
-                Grade.WRONG,
-                f"everybody may read or change the secret in {each} (mode {mode:04o})",
-                f"chmod 0640 {each}; then give a new secret: this one may have been read",
-            )
+def _config_modes(file: Path) -> Findings:
+    for each in modes.of_configuration(file):
+        yield Finding("permissions", Grade.WRONG, each.what, each.remedy)
 
 
-def _tables_with_secrets(
-    raw: Mapping[str, Any],
-) -> Iterator[tuple[str, Mapping[str, Any], type[Options]]]:
-    connectors: Mapping[str, Any] = dict(CONNECTORS)
-    channels: Mapping[str, Any] = dict(CHANNELS)
-    for name, plugins in (("sources", connectors), ("channels", channels)):
-        items = raw.get(name)
-        for number, item in enumerate(items if isinstance(items, list) else ()):
-            if isinstance(item, dict) and (plugin := plugins.get(str(item.get("kind")))):
-                yield f"{name}[{number}]", item, plugin.Options
-    classifiers = raw.get("classifiers")
-    opinion = classifiers.get("second_opinion") if isinstance(classifiers, dict) else None
-    if isinstance(opinion, dict):
-        yield "classifiers.second_opinion", opinion, SecondOpinionOptions
-    if isinstance(raw.get("heartbeat"), dict):
-        yield "heartbeat", raw["heartbeat"], HeartbeatOptions
+def _open_ways(config: Config) -> Findings:
+    for each in exposures(config):
+        grade = Grade.WRONG if each.grave else Grade.NOTE
+        remedy = each.remedy if each.grave else ""
+        what = each.what if each.grave else f"{each.what}; unless that is meant, {each.remedy}"
+        yield Finding("network", grade, f"{each.where}: {what}", remedy)
 
 
 def _state_modes(database: Path) -> Findings:
     folder = database.parent
-    mode = _mode(folder)
-    if mode is None:
+    if modes.mode_of(folder) is None:
         yield Finding(
             "permissions",
             Grade.WRONG,
@@ -280,57 +221,25 @@ def _state_modes(database: Path) -> Findings:
             f"install -d -m 0700 {folder}, owned by whom the daemon runs as; or mend store.path",
         )
         return
-    if mode & stat.S_IWOTH:
-        yield Finding(
-            "permissions",
-            Grade.WRONG,
-            f"everybody may write in the state folder {folder} (mode {mode:04o})",
-            f"chmod 0700 {folder}",
-        )
+    for each in modes.of_state(database):
+        yield Finding("permissions", Grade.WRONG, each.what, each.remedy)
     if not os.access(folder, os.W_OK | os.X_OK):
         yield Finding(
             "permissions",
             Grade.WRONG,
-            f"the state folder {folder} is not writable for {_name(os.geteuid())}",
-            f"run this as {_name(folder.stat().st_uid)}, or change its owner",
+            f"the state folder {folder} is not writable for {name_of(os.geteuid())}",
+            f"run this as {name_of(folder.stat().st_uid)}, or change its owner",
         )
-    yield from _private(key_of(database), "the pseudonym key", stat.S_IRWXG | stat.S_IRWXO)
-    yield from _private(database, "the database", stat.S_IRWXO)
     owner = folder.stat().st_uid
     for path in (database, *(copying.beside(database, end) for end in (".key", "-wal", "-shm"))):
         if path.exists() and path.stat().st_uid != owner:
             yield Finding(
                 "permissions",
                 Grade.WRONG,
-                f"{path} belongs to {_name(path.stat().st_uid)}, its folder to {_name(owner)}: "
+                f"{path} belongs to {name_of(path.stat().st_uid)}, its folder to {name_of(owner)}: "
                 "the daemon may be locked out",
-                f"chown {_name(owner)} {path}; run commands as {_name(owner)}",
+                f"chown {name_of(owner)} {path}; run commands as {name_of(owner)}",
             )
-
-
-def _private(path: Path, what: str, forbidden: int) -> Findings:
-    mode = _mode(path)
-    if mode is not None and mode & forbidden:
-        yield Finding(
-            "permissions",
-            Grade.WRONG,
-            f"others may read or change {what} {path} (mode {mode:04o})",
-            f"chmod 0600 {path}",
-        )
-
-
-def _mode(path: Path) -> int | None:
-    try:
-        return stat.S_IMODE(path.stat().st_mode)
-    except OSError:
-        return None
-
-
-def _name(user: int) -> str:
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return f"user {user}"
 
 
 # -- the database, and what it says ----------------------------------------------------------------
@@ -441,7 +350,7 @@ def _rows(database: Path, config: Config | None, now: datetime) -> Findings:
             "database",
             Grade.WRONG,
             one_line(str(error), _LINE),
-            f"run this as {_name(database.stat().st_uid)}",
+            f"run this as {name_of(database.stat().st_uid)}",
         )
         return
     try:

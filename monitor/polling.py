@@ -26,7 +26,7 @@ from connectors.query import Query
 from monitor.budget import Tariff
 from monitor.database import StoreError
 from monitor.inbox import Inbox, StoppedError
-from monitor.log import logger
+from monitor.log import about, logger, some
 from monitor.matching import Brand, match
 from monitor.metrics import OK, Metrics
 from monitor.privacy import Pseudonyms
@@ -154,7 +154,12 @@ class PollStep:
     # -- in a worker ---------------------------------------------------------------------------
 
     def _fetch(self, source: Source, cursor: Cursor | None) -> None:
-        """One poll, in a worker: hands every page to the main thread and waits for its commit."""
+        """One poll, in a worker."""
+        with about(source=source.name):
+            self._fetch_pages(source, cursor)
+
+    def _fetch_pages(self, source: Source, cursor: Cursor | None) -> None:
+        """Hands every page to the main thread and waits for its commit."""
         began = time.monotonic()
         error: ConnectorError | None = None
         wish: timedelta | None = None
@@ -194,7 +199,9 @@ class PollStep:
     ) -> None:
         now = self._now()
         with self._store.write() as unit:
+            before = unit.mentions.newest()
             added = unit.mentions.add(mentions, now)
+            newest = unit.mentions.newest()
             withdrawn = unit.mentions.withdraw(
                 page.deleted, [brand.name for brand in source.brands], now
             )
@@ -227,6 +234,7 @@ class PollStep:
                 doubled=added.doubled,
                 deleted=withdrawn,
                 rejects=rejected,
+                mention=some(range(before + 1, newest + 1)),
             )
         if added.new or added.edited:
             self._stored()

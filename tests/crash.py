@@ -256,6 +256,7 @@ class Ordeal:
             (self._folder / f"{name}.jsonl").touch()
             path = json.dumps(str(self._folder / f"{name}.jsonl"))
             sources.append(f'[[sources]]\nkind="file"\nname="{name}"\npath={path}\npage_lines = 20')
+        (self._folder / "config.toml").touch(mode=0o600)
         (self._folder / "config.toml").write_text(
             _CONFIG.format(
                 sources="\ninterval_seconds = 15\n".join([*sources, ""]),

@@ -27,6 +27,8 @@ from monitor.tables import (
     VersionRow,
 )
 
+_NAMED = 20
+"""Incidents, and mentions, that a line of the log names at most."""
 _SIGNALS_LOOKED_AT = 2000
 """Of an incident, when those that name a mention are looked for."""
 
@@ -188,6 +190,28 @@ class Looking:
             decisions=tuple(self._decisions(incidents)),
             notifications=tuple(self._notifications(incidents)),
         )
+
+    def subjects(self, notification_id: int, incident_id: int) -> dict[str, list[int]]:
+        """What a notification is about, for the line that tells of it: the first of each sort.
+
+        Args:
+            notification_id: of the notification.
+            incident_id: the first of its incidents.
+        """
+        others = (
+            select(NotificationAboutRow.incident_id)
+            .where(NotificationAboutRow.notification_id == notification_id)
+            .order_by(col(NotificationAboutRow.incident_id))
+            .limit(_NAMED - 1)
+        )
+        incidents = [incident_id, *self._session.exec(others)]
+        mentions = (
+            select(IncidentMentionRow.mention_id)
+            .where(col(IncidentMentionRow.incident_id).in_(incidents))
+            .order_by(col(IncidentMentionRow.incident_id), col(IncidentMentionRow.mention_id))
+            .limit(_NAMED)
+        )
+        return {"incident": incidents, "mention": list(self._session.exec(mentions))}
 
     def _incidents(self, mention_id: int) -> list[int]:
         """Those it belongs to; of what was deleted meanwhile, those that keep it as evidence."""

@@ -236,6 +236,10 @@ class Mentions:
         self._keep_stories(new, told)
         return Added(Counter(item.brand for item in new), edited, len(doubled))
 
+    def newest(self) -> int:
+        """The number of the newest mention; 0 where there is none."""
+        return self._session.exec(select(func.max(MentionRow.id))).one() or 0
+
     def add_imported(self, mentions: Sequence[NewMention], now: datetime) -> list[Mention]:
         """Store mentions that were brought in by hand: never alerted. Returns the new ones."""
         stored = {(row.brand, row.platform, row.post_id): row.id for row in self._stored(mentions)}
@@ -284,6 +288,7 @@ class Mentions:
             numbers = gone[start : start + 500]
             for statement in _EMPTY:
                 self._session.connection().execute(statement, {"numbers": numbers, "now": now})
+            Excerpts(self._session).forget(numbers)
         return len(gone)
 
     def _revise(
@@ -317,7 +322,6 @@ class Mentions:
             insert(VersionRow),
             [
                 {
-            Excerpts(self._session).forget(numbers)
                     "mention_id": number,
                     "text": row.text,
                     "said_from": row.edited_at or row.published_at,

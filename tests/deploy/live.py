@@ -255,6 +255,7 @@ def run(folder: Path, seconds: float) -> list[str]:
         Gateway() as x,
         GrowingFeed(window=POSTS) as feed,
     ):
+        (folder / "config.toml").touch(mode=0o600)
         (folder / "config.toml").write_text(
             _CONFIG.format(
                 port=port,

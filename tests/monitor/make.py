@@ -102,6 +102,7 @@ def sql(path: Path, statement: str, *values: Any) -> list[tuple[Any, ...]]:
 def fresh_store(folder: Path, *, busy_seconds: float = 5.0) -> Store:
     """An empty store; the migrations are run once for all tests."""
     path = folder / "merkwacht.db"
+    path.touch(mode=0o600)
     path.write_bytes(_empty_database())
     return Store(path, busy_seconds=busy_seconds)
 

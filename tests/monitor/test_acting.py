@@ -214,6 +214,7 @@ def test_a_public_port_that_is_taken_is_named(tmp_path):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             file.write_text(file.read_text().replace("port = 0", f"port = {port}", 1))
+            file.chmod(0o600)
             result = CliRunner().invoke(app, ["run", "--config", str(file)])
 
     assert result.exit_code == 1

@@ -200,7 +200,7 @@ def disk_is_full(it: Installation) -> None:
 def log_has_grown(it: Installation) -> None:
     it.store.close()
     log = it.database.with_name("merkwacht.db-wal")
-    log.touch()
+    log.touch(mode=0o600)
     os.truncate(log, 600 * 1024 * 1024)
 
 
