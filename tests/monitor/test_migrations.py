@@ -165,17 +165,22 @@ def test_what_was_assessed_before_bands_is_escalated_or_low_never_up_for_review(
         )
 
 
-def test_the_way_back_forgets_only_what_the_older_one_cannot_say(tmp_path: Path) -> None:
-    path = tmp_path / "new.db"
-    _at_0001(path)
-    Store(path).close()
+def downgrade(path: Path, schema: str) -> None:
+    """Take the way back to an earlier schema."""
     engine = sqlalchemy.create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         config = Config()
         config.set_main_option("script_location", str(SCRIPTS))
         config.attributes["connection"] = connection
-        command.downgrade(config, "0001")
+        command.downgrade(config, schema)
     engine.dispose()
+
+
+def test_the_way_back_forgets_only_what_the_older_one_cannot_say(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    _at_0001(path)
+    Store(path).close()
+    downgrade(path, "0001")
     assert sql(path, "SELECT mention_id, leak, leak_score, leak_category FROM assessment") == [
         (1, 1, 0.93, "product"),
         (2, 0, 0.5, "none"),
