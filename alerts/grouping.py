@@ -235,13 +235,24 @@ def merged(ready: Iterable[News], over: Collection[int]) -> tuple[News, ...]:
 def _repeat(
     burning: Sequence[News], options: GroupOptions, *, sent_at: datetime | None, now: datetime
 ) -> GroupPlan:
-    if options.repeat_hours is None or sent_at is None or not burning:
+    due = repeats_at(options, sent_at)
+    if due is None or not burning:
         return GroupPlan((), None, None)
-    due = sent_at + timedelta(hours=options.repeat_hours)
     if due > now:
         return GroupPlan((), None, due)
     leaves = tuple(
-        replace(news, event=Event.CONTINUES, reason=Reason.REPEATED)
-        for news in merged(burning, ())
+        replace(news, event=Event.CONTINUES, reason=Reason.REPEATED) for news in merged(burning, ())
     )
-    return GroupPlan(leaves, Reason.REPEATED, now + timedelta(hours=options.repeat_hours))
+    return GroupPlan(leaves, Reason.REPEATED, repeats_at(options, now))
+
+
+def repeats_at(options: GroupOptions, sent_at: datetime | None) -> datetime | None:
+    """When a group tells again what burns if nothing else leaves; None: never.
+
+    Args:
+        options: of the route.
+        sent_at: when the group's last message left.
+    """
+    if options.repeat_hours is None or sent_at is None:
+        return None
+    return sent_at + timedelta(hours=options.repeat_hours)

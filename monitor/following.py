@@ -31,15 +31,15 @@ from monitor.announcing import Announcement, Announcer
 from monitor.log import logger
 from monitor.store import Store, Unit
 from monitor.store.following import ClockRun
-from monitor.telling import Round, Teller
+from monitor.telling import SLICE, Round, Teller
 
 BATCH = 1000
 """Incidents looked at in one transaction, at most."""
-AT_A_TIME = 50
+AT_A_TIME = 25
 """Incidents whose rows are fetched together. Between two such handfuls the clock is looked at."""
 GROUPS = 50
 """Groups of news asked in one transaction, at most: each may be a message to write."""
-LONG_ENOUGH = 0.5
+LONG_ENOUGH = 0.25
 """Seconds of looking after which a transaction ends: the writer is never held up for long."""
 
 AGAIN = timedelta(minutes=5)
@@ -88,7 +88,7 @@ class FollowStep:
         announcements = []
         began, looked = self._monotonic(), 0
         with self._store.write() as unit:
-            round_ = self._teller.round(unit, now)
+            round_ = self._teller.round(unit, now, room=SLICE)
             while looked < limit:
                 numbers = unit.following.due(now, min(limit - looked, AT_A_TIME))
                 round_.prepare(numbers)

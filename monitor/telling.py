@@ -25,6 +25,7 @@ from alerts.grouping import (
     joined,
     news_of,
     plan_group,
+    repeats_at,
 )
 from alerts.history import Entry, Happened
 from alerts.holding import Circumstances, Ruling, rule_on
@@ -55,6 +56,7 @@ from alerts.silences import (
 )
 from alerts.worktime import Calendar, OfficeOptions
 from monitor.config import Config
+from monitor.gathering import Gatherer
 from monitor.log import logger
 from monitor.metrics import Metrics
 from monitor.store import Unit
@@ -65,7 +67,16 @@ from monitor.store.outbox import About, Pending
 EXHIBITS = 60
 """How many of an incident's latest mentions are looked at to choose the samples of a message."""
 
-_BURNING = (IncidentState.OPEN, IncidentState.ACKNOWLEDGED)
+MANY = 200
+"""Where more pieces of news wait in one group, none of them is looked at until the message leaves: then
+it is put together slice by slice (:mod:`monitor.gathering`)."""
+SLICE = 200
+"""Incidents that go over to such messages in one transaction, at most."""
+PRICE = 4
+"""A message to be written takes at least as much room as so many incidents."""
+ASKED = 1000
+"""Incidents of one message that are asked whether it is wanted still, at most, before each attempt."""
+
 _BY_BRAND = (GroupBy.STORY, GroupBy.BRAND, GroupBy.KIND)
 _CHUNK = 500
 _PLACE = 3
@@ -130,9 +141,15 @@ class Teller:
         }
         self.log = logger("tell")
 
-    def round(self, unit: Unit, now: datetime) -> Round:
-        """What is decided in one transaction at one moment."""
-        return Round(self, unit, now)
+    def round(self, unit: Unit, now: datetime, room: int = 0) -> Round:
+        """What is decided in one transaction at one moment.
+
+        Args:
+            unit: the transaction.
+            now: the moment.
+            room: for so much news of groups that are due, where very much of it waits.
+        """
+        return Round(self, unit, now, room)
 
     def traits(self, unit: Unit, incident: Incident) -> Traits:
         """What the routes ask of an incident besides what it says itself."""
@@ -170,22 +187,32 @@ class Teller:
         must be unwanted.
         """
         round_ = self.round(unit, now)
-        told = [(pending.incident_id, pending.page)]
-        told += [(each.incident_id, each.page) for each in unit.outbox.further(pending.id)]
-        found = [
-            round_.unwanted(number, pending.receiver, page, pending.created_at)
-            for number, page in told
-        ]
-        return found[0] if None not in found else None
+        own = round_.unwanted(
+            pending.incident_id, pending.receiver, pending.page, pending.created_at
+        )
+        if own is None:
+            return None
+        after = asked = 0
+        while some := unit.outbox.still_asked(pending.id, after, SLICE):
+            if round_.any_wanted(some, pending):
+                return None
+            after, asked = some[-1].incident_id, asked + len(some)
+            if asked >= ASKED:
+                # A message too many is better than a writer that is held up.
+                return None
+        return own
 
 
 class Round:
     """What is decided in one transaction at one moment."""
 
-    def __init__(self, teller: Teller, unit: Unit, now: datetime) -> None:
+    def __init__(self, teller: Teller, unit: Unit, now: datetime, room: int = 0) -> None:
         self._teller = teller
         self.unit = unit
         self.now = now
+        self.room = room
+        """For so many incidents more there is room in messages of groups that are due."""
+        self._gatherer = Gatherer(self)
         self._fresh: dict[GroupKey, tuple[GroupOptions, list[News]]] = {}
         self._asked: dict[GroupKey, set[int]] = {}
         self._silences: Sequence[Silence] | None = None
@@ -439,12 +466,18 @@ class Round:
             self._fresh.setdefault(group_key(news, options), (options, []))
 
     def flush(self, due: Iterable[GroupKey] = ()) -> None:
-        """Ask every group with news of this round, and those that are due, whether a message leaves."""
+        """Ask every group with news of this round, and those that are due, whether a message leaves.
+
+        For what there is no room, stays due.
+        """
         fresh, self._fresh = self._fresh, {}
         asked, self._asked = self._asked, {}
-        for key in dict.fromkeys([*fresh, *asked, *due]):
+        ready = set(keys := list(due))
+        for key in dict.fromkeys([*fresh, *asked, *keys]):
             options, news = fresh.get(key, (None, []))
-            self._flush(key, options, news, asked.get(key, set()))
+            about = asked.get(key, set())
+            if news or about or key in fresh or self.room:
+                self._flush(key, options, news, about, due=key in ready)
 
     def _flush(
         self,
@@ -452,11 +485,35 @@ class Round:
         given: GroupOptions | None,
         fresh: Sequence[News],
         asked: Collection[int],
+        *,
+        due: bool,
     ) -> None:
         group = self.unit.news.group(key)
         options = given or (group.options if group else APART)
-        sent_at = group.sent_at if group else None
+        group = replace(group or Group(options, None, None), options=options)
+        if group.gathering or self.unit.news.more_than(key, max(0, MANY - len(fresh))):
+            if fresh or asked:
+                self._gatherer.take_in(key, group, fresh, asked)
+            if due:
+                self._gatherer.ask(key, self.unit.news.group(key) or group)
+            return
         kept = self.unit.news.of(key)
+        if due:
+            self.room = max(0, self.room - max(len(kept), PRICE))
+        if not kept and not fresh and self._repeats_many(key, group):
+            self._gatherer.repeat(key, group)
+            return
+        self._flush_few(key, group, kept, fresh, asked)
+
+    def _flush_few(
+        self,
+        key: GroupKey,
+        group: Group,
+        kept: Sequence[Kept],
+        fresh: Sequence[News],
+        asked: Collection[int],
+    ) -> None:
+        options, sent_at = group.options, group.sent_at
         first = {*asked, *(each.incident_id for each in fresh)}
         waiting = _waiting(kept, fresh)
         wanted = self._wanted(waiting, [each for each in waiting if each.incident_id in first])
@@ -464,7 +521,7 @@ class Round:
         planned = self._plan(key, wanted, options, sent_at, over)
         if planned.leaves:
             # Only what leaves is looked at piece by piece: of a flood that waits that would be slow.
-            self._hold({each.incident_id for each in wanted})
+            self.hold({each.incident_id for each in wanted})
             others = [each for each in wanted if each.incident_id not in first]
             wanted = self._wanted(wanted, others)
             over = self._over(kept, wanted)
@@ -476,6 +533,14 @@ class Round:
             planned = self._plan(key, stays, options, sent_at, over)
         self._store(key, Group(options, sent_at, planned.next_at), kept, stays)
 
+    def _repeats_many(self, key: GroupKey, group: Group) -> bool:
+        due = repeats_at(group.options, group.sent_at)
+        return (
+            due is not None
+            and due <= self.now
+            and len(self.burning(key, group.options, after=0, limit=MANY + 1)) > MANY
+        )
+
     def _plan(
         self,
         key: GroupKey,
@@ -484,14 +549,31 @@ class Round:
         sent_at: datetime | None,
         over: frozenset[int],
     ) -> GroupPlan:
-        repeats = not waiting and options.repeat_hours is not None and sent_at is not None
+        due = repeats_at(options, sent_at)
+        if not waiting and due is not None and due > self.now:
+            # What burns is looked at when its moment has come.
+            return GroupPlan((), None, due)
+        repeats = not waiting and due is not None
+        numbers = self.burning(key, options, after=0, limit=MANY) if repeats else ()
         return plan_group(
             waiting,
             options,
             sent_at=sent_at,
-            burning=self._burning(key, options) if repeats else (),
+            burning=self.repeated(key, options, numbers),
             over=over,
             now=self.now,
+        )
+
+    def wanted(self, news: Sequence[News]) -> list[News]:
+        """What is wanted still of some news; what is not is withheld."""
+        return list(self._wanted(news, news))
+
+    def any_wanted(self, told: Sequence[About], pending: Pending) -> bool:
+        """Whether any of some incidents that a message tells of wants it still."""
+        self._fetch_histories({each.incident_id for each in told if each.page})
+        return any(
+            self.unwanted(each.incident_id, pending.receiver, each.page, pending.created_at) is None
+            for each in told
         )
 
     def _wanted(self, waiting: Sequence[News], asked: Sequence[News]) -> tuple[News, ...]:
@@ -502,10 +584,10 @@ class Round:
             why = self.unwanted(news.incident_id, news.receiver, news.page, news.since)
             if why is not None:
                 refused.add(id(news))
-                self._withhold(news, why)
+                self.withhold(news, why)
         return tuple(news for news in waiting if id(news) not in refused)
 
-    def _hold(self, incident_ids: Collection[int]) -> None:
+    def hold(self, incident_ids: Collection[int]) -> None:
         """What a message tells of is read at once, not incident by incident."""
         numbers = sorted(incident_ids)
         for start in range(0, len(numbers), _CHUNK):
@@ -564,7 +646,8 @@ class Round:
                 return call_unwanted(clock, options, history, self.now)
         return None
 
-    def _withhold(self, news: News, why: Reason) -> None:
+    def withhold(self, news: News, why: Reason) -> None:
+        """News does not leave: why is kept as a decision."""
         incident = self._incident(news.incident_id)
         to = (news.receiver, news.channel)
         self.decide(incident, news.event, to, send=False, reason=why.value)
@@ -575,16 +658,25 @@ class Round:
             raise LookupError(f"there is no incident {incident_id}")
         return found
 
-    def _burning(self, key: GroupKey, options: GroupOptions) -> list[News]:
-        """What would be said of the group's incidents that burn: for repeats."""
-        receiver, channel = key[0], key[1]
+    def burning(self, key: GroupKey, options: GroupOptions, *, after: int, limit: int) -> list[int]:
+        """Incidents that a group may repeat: open, by number, from one on; see :meth:`repeated`."""
         if options.by is GroupBy.INCIDENT:
-            found = [self._incident(int(key[_PLACE]))]
-        else:
-            brand = key[_PLACE] if options.by in _BY_BRAND else None
-            found = self.unit.incidents.burning(brand)
+            return [number for number in [int(key[_PLACE])] if number > after]
+        brand = key[_PLACE] if options.by in _BY_BRAND else None
+        return self.unit.incidents.open_ones(brand, after=after, limit=limit)
+
+    def repeated(
+        self, key: GroupKey, options: GroupOptions, incident_ids: Sequence[int]
+    ) -> list[News]:
+        """What would be said of some incidents that burn: of those of the group that it was told of."""
+        if not incident_ids:
+            return []
+        receiver, channel = key[0], key[1]
+        self.hold(incident_ids)
+        told = self.unit.outbox.told_of(incident_ids)
         said = []
-        for incident in found:
+        for number in incident_ids:
+            incident = self._incident(number)
             news = news_of(
                 incident,
                 Event.CONTINUES,
@@ -593,10 +685,13 @@ class Round:
                 reason=Reason.REPEATED,
                 now=self.now,
             )
-            if incident.state is IncidentState.OPEN and group_key(news, options) == key:
-                told = self.unit.outbox.told(incident.id)
-                if (receiver, channel) in who_may_rest(told, incident.opened_at):
-                    said.append(news)
+            heard = who_may_rest(told.get(number, []), incident.opened_at)
+            if (
+                incident.state is IncidentState.OPEN
+                and group_key(news, options) == key
+                and (receiver, channel) in heard
+            ):
+                said.append(news)
         return said
 
     def _store(
@@ -624,7 +719,7 @@ class Round:
         via = self._teller.via(first.receiver, first.channel)
         if via is None:
             for news in planned.leaves:
-                self._withhold(news, Reason.NO_ROUTE)
+                self.withhold(news, Reason.NO_ROUTE)
             return
         lead = self._incident(first.incident_id)
         message = self._message(planned.leaves, reason, self._language(first.receiver))
@@ -654,10 +749,64 @@ class Round:
             self._told.pop(news.incident_id, None)
         for news in planned.leaves:
             self.titles.setdefault(news.incident_id, message.title)
+        self._tell_log(first, reason, len(planned.leaves))
+
+    def send_gathered(self, number: int, key: GroupKey) -> bool:
+        """Finish a message that was put together slice by slice. False when it tells of nothing."""
+        receiver, channel = key[0], key[1]
+        gathered, via = self.unit.outbox.gathered(number), self._teller.via(receiver, channel)
+        if gathered is None:
+            self.unit.outbox.call_off(number)
+            return False
+        if via is None:
+            self.unit.outbox.withdraw(number, Reason.NO_ROUTE, self.now)
+            return False
+        told = gathered.lead
+        lead = self._incident(told.incident_id)
+        news = news_of(
+            lead,
+            told.event,
+            receiver=receiver,
+            channel=channel,
+            reason=told.reason,
+            now=told.since,
+            page=told.page,
+        )
+        reason = self.unit.outbox.reason_of(number) or told.reason
+        message = self._alone(news, reason, self._language(receiver))
+        if gathered.crowd.total > 1:
+            message = compose_several(message, gathered.crowd)
+        elif self._teller.links is not None:
+            message = with_links(message, self._teller.links, lead, receiver, self.now)
+        before = self.unit.outbox.planned(lead.id, receiver, channel)
+        self.unit.outbox.finish(
+            number,
+            told,
+            key=self._key(lead, news, before),
+            addresses=via.to,
+            message=to_json(as_drill(message) if gathered.drill else message),
+            reason=reason.value,
+            drill=gathered.drill,
+            now=self.now,
+        )
+        self.sent += 1
+        self.titles.setdefault(lead.id, message.title)
+        self._tell_log(news, reason, gathered.crowd.total)
+        return True
+
+    def has_way(self, receiver: str, channel: str) -> bool:
+        """Whether the configuration knows a receiver's way through a channel."""
+        return self._teller.via(receiver, channel) is not None
+
+    def forget_told(self, incident_id: int) -> None:
+        """Who was told of an incident is asked anew."""
+        self._told.pop(incident_id, None)
+
+    def _tell_log(self, first: News, reason: Reason, incidents: int) -> None:
         self._teller.log.info(
             "told",
-            incident=lead.id,
-            incidents=len(planned.leaves),
+            incident=first.incident_id,
+            incidents=incidents,
             receiver=first.receiver,
             channel=first.channel,
             happened=first.event.value,
@@ -675,12 +824,22 @@ class Round:
         return self._messages[key]
 
     def _compose(self, leaves: Sequence[News], reason: Reason, language: str) -> Message:
-        rules, first = self._teller.rules, leaves[0]
-        lead = self._incident(first.incident_id)
+        lead = self._incident(leaves[0].incident_id)
+        message = self._alone(leaves[0], reason, language)
+        if len(leaves) > 1:
+            incidents = [self._incident(each.incident_id) for each in leaves]
+            events = {each.incident_id: each.event for each in leaves}
+            message = compose_several(message, crowd_of(incidents, events))
+            lead = lead if all(each.drill for each in incidents) else replace(lead, drill=False)
+        return as_drill(message) if lead.drill else message
+
+    def _alone(self, news: News, reason: Reason, language: str) -> Message:
+        """The message about one incident."""
+        rules, lead = self._teller.rules, self._incident(news.incident_id)
         pairs, total = self.unit.incidents.exhibits(lead.id, EXHIBITS)
-        message = compose(
+        return compose(
             lead,
-            first.event,
+            news.event,
             reason,
             signals=self.unit.incidents.signals(lead.id),
             exhibits=[Exhibit(mention, assessment) for mention, assessment in pairs],
@@ -688,14 +847,8 @@ class Round:
             language=language,
             timezone=rules.timezone,
             keep_handles=rules.handles.get(lead.brand, frozenset()),
-            occasion=self._occasion(lead, first),
+            occasion=self._occasion(lead, news),
         )
-        if len(leaves) > 1:
-            incidents = [self._incident(each.incident_id) for each in leaves]
-            events = {each.incident_id: each.event for each in leaves}
-            message = compose_several(message, crowd_of(incidents, events))
-            lead = lead if all(each.drill for each in incidents) else replace(lead, drill=False)
-        return as_drill(message) if lead.drill else message
 
     def _occasion(self, incident: Incident, news: News) -> Occasion:
         """Who took it, or which clock calls."""

@@ -82,6 +82,16 @@ class Incidents:
             query = query.where(IncidentRow.brand == brand)
         return [to_incident(row) for row in self._session.exec(query.order_by(col(IncidentRow.id)))]
 
+    def open_ones(self, brand: str | None, *, after: int, limit: int) -> list[int]:
+        """The numbers of open incidents, of one brand or all, from a number on; so many at most."""
+        query = select(IncidentRow.id).where(
+            IncidentRow.state == IncidentState.OPEN.value, col(IncidentRow.id) > after
+        )
+        if brand is not None:
+            query = query.where(IncidentRow.brand == brand)
+        found = self._session.exec(query.order_by(col(IncidentRow.id)).limit(limit))
+        return [number for number in found if number is not None]
+
     def latest(self, limit: int, *, state: IncidentState | None = None) -> list[Incident]:
         """The newest incidents first."""
         query = select(IncidentRow).order_by(col(IncidentRow.id).desc()).limit(limit)

@@ -12,20 +12,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert, text
+from sqlalchemy import delete, insert, text
 from sqlalchemy import select as sa_select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, select
 
-from alerts.base import Event, Reason, Receipt
+from alerts.base import Event, IncidentState, Reason, Receipt, Severity, SignalKind
 from alerts.retry import GIVE_UP_AFTER, next_attempt
 from alerts.routes import Told
+from alerts.several import LISTED, NUMBERED, Crowd, Listed
 from monitor.store.excerpts import Excerpts
 from monitor.store.lanes import Head, heads
 from monitor.tables import (
     GIVEN_UP,
     WAITING,
     DecisionRow,
+    IncidentRow,
     NotificationAboutRow,
     NotificationRow,
     ThreadRow,
@@ -42,6 +44,9 @@ PENDING, DELIVERED, DEAD = "pending", "delivered", "dead"
 WITHDRAWN = "withdrawn"
 """No longer wanted when its turn came: somebody had taken it, or it was over."""
 
+GATHERING = "gathering"
+"""Being put together slice by slice, since it tells of very many incidents: it waits for nothing yet."""
+
 _TOLD_NOBODY = (DEAD, WITHDRAWN)
 
 
@@ -56,6 +61,17 @@ class About:
     """When it was decided that this is to be told."""
     page: str = ""
     """Key of the page or of the clock's call, where it is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The incidents of a message that is being put together."""
+
+    lead: About
+    """The gravest: it speaks for the others."""
+    crowd: Crowd
+    drill: bool
+    """Whether all of them are exercises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +196,179 @@ class Outbox:
             .where(NotificationAboutRow.notification_id == notification_id)
             .order_by(col(NotificationAboutRow.incident_id))
         )
-        return [
-            About(row.incident_id, Event(row.event), Reason(row.reason), row.since, row.page)
-            for row in self._session.exec(query)
-        ]
+        return [_to_about(row) for row in self._session.exec(query)]
+
+    def still_asked(self, notification_id: int, after: int, limit: int) -> list[About]:
+        """Of the other incidents that a message tells of: those whose page may be wanted still.
+
+        Without those that are over, or that somebody has taken where the page asked for somebody. In the
+        order of their numbers.
+
+        Args:
+            notification_id: of the message.
+            after: number of the last one that was asked about.
+            limit: so many at most.
+        """
+        row, about = NotificationAboutRow, IncidentRow
+        for_somebody = col(row.page).like("chain:%") & ~col(row.page).like("%.stale.%")
+        is_open = col(about.state) == IncidentState.OPEN.value
+        taken = col(about.state) == IncidentState.ACKNOWLEDGED.value
+        query = (
+            select(row)
+            .join(about, col(about.id) == col(row.incident_id))
+            .where(
+                row.notification_id == notification_id,
+                col(row.incident_id) > after,
+                (col(row.page) == "") | is_open | (taken & ~for_somebody),
+            )
+            .order_by(col(row.incident_id))
+            .limit(limit)
+        )
+        return [_to_about(each) for each in self._session.exec(query)]
+
+    # -- a message about very many, slice by slice ---------------------------------------------
+
+    def begin(
+        self, key: str, incident_id: int, *, receiver: str, channel: str, now: datetime
+    ) -> int:
+        """Begin a message about very many incidents. Returns its number.
+
+        Args:
+            key: of its own, until it is finished.
+            incident_id: one of them.
+            receiver: of the message.
+            channel: that it will leave through.
+            now: the present moment.
+        """
+        row = NotificationRow(
+            key=key,
+            incident_id=incident_id,
+            event=Event.CONTINUES.value,
+            receiver=receiver,
+            channel=channel,
+            addresses=[],
+            message={},
+            state=GATHERING,
+            created_at=now,
+            next_attempt_at=now,
+        )
+        self._session.add(row)
+        self._session.flush()
+        return row.id or 0
+
+    def gather(
+        self, notification_id: int, about: Sequence[About], *, from_quiet: bool = False
+    ) -> None:
+        """Let a message that was begun tell of further incidents.
+
+        ``from_quiet``: of some of it because quiet hours have ended.
+        """
+        row = self._session.get_one(NotificationRow, notification_id)
+        if from_quiet:
+            row.reason = Reason.QUIET_HOURS_ENDED.value
+        if about:
+            self._tell_further(row, about)
+
+    def gathered(self, notification_id: int) -> Gathered | None:
+        """What a message tells of that was begun, counted where it lies; None: of nothing."""
+        row, about = NotificationAboutRow, IncidentRow
+        over = col(row.event) == Event.RESOLVED.value
+        counts = (
+            sa_select(
+                col(about.kind),
+                func.count(),
+                func.count().filter(over),
+                func.count().filter(col(about.drill)),
+                func.min(col(about.brand)),
+                func.max(col(about.brand)),
+                func.min(col(about.opened_at)),
+            )
+            .join(about, col(about.id) == col(row.incident_id))
+            .where(col(row.notification_id) == notification_id)
+            .group_by(col(about.kind))
+        )
+        kinds = list(self._session.connection().execute(counts))
+        if not kinds:
+            return None
+        gravest = (
+            select(row, about)
+            .join(about, col(about.id) == col(row.incident_id))
+            .where(row.notification_id == notification_id)
+            .order_by(col(about.severity).desc(), col(row.since), col(row.incident_id))
+        )
+        shown = list(self._session.exec(gravest.limit(NUMBERED)))
+        burning = self._session.exec(gravest.where(~over).limit(1)).first()
+        total = sum(count for _, count, *_ in kinds)
+        brands = {name for *_, first, last, _ in kinds for name in (first, last)}
+        crowd = Crowd(
+            kinds={SignalKind(kind): count for kind, count, *_ in kinds},
+            over=sum(ended for _, _, ended, *_ in kinds),
+            brand=brands.pop() if len(brands) == 1 else "",
+            opened_at=min(opened_at for *_, opened_at in kinds),
+            listed=[
+                Listed(
+                    told.incident_id,
+                    SignalKind(what.kind),
+                    Severity(what.severity),
+                    Event(told.event),
+                )
+                for told, what in shown[:LISTED]
+            ],
+            burning=Event(burning[0].event) if burning else Event.RESOLVED,
+            numbers=[told.incident_id for told, _ in shown],
+        )
+        drills = sum(drill for _, _, _, drill, *_ in kinds)
+        return Gathered(_to_about(shown[0][0]), crowd, drills == total)
+
+    def reason_of(self, notification_id: int) -> Reason | None:
+        """Why a message that was begun leaves, where that is not the reason of its gravest news."""
+        word = self._session.get_one(NotificationRow, notification_id).reason
+        return Reason(word) if word else None
+
+    def finish(
+        self,
+        notification_id: int,
+        lead: About,
+        *,
+        key: str,
+        addresses: Sequence[str],
+        message: Mapping[str, Any],
+        reason: str,
+        drill: bool,
+        now: datetime,
+    ) -> None:
+        """A message that was begun is complete: it leaves when its turn comes.
+
+        Args:
+            notification_id: of the message.
+            lead: the incident that speaks for the others.
+            key: its idempotency key.
+            addresses: where to.
+            message: in words.
+            reason: why it leaves.
+            drill: whether it is an exercise.
+            now: the present moment.
+        """
+        row = self._session.get_one(NotificationRow, notification_id)
+        row.key, row.incident_id, row.event = key, lead.incident_id, lead.event.value
+        row.addresses, row.message = list(addresses), dict(message)
+        row.reason, row.page, row.drill = reason, lead.page, drill
+        row.state, row.created_at, row.next_attempt_at = PENDING, now, now
+        self._session.flush()
+        Excerpts(self._session).note(notification_id, row.message)
+        about = NotificationAboutRow
+        self._session.connection().execute(
+            delete(about).where(
+                col(about.notification_id) == notification_id,
+                col(about.incident_id) == lead.incident_id,
+            )
+        )
+        self._probe_lane(row.receiver, row.channel, now)
+
+    def call_off(self, notification_id: int) -> None:
+        """A message that was begun has nothing to tell after all."""
+        self._session.delete(self._session.get_one(NotificationRow, notification_id))
+        self._session.flush()
 
     def withdraw(self, notification_id: int, reason: Reason, now: datetime) -> None:
         """Let a notification not leave any more; why is kept as a decision."""
@@ -393,6 +578,7 @@ class Outbox:
                 NotificationRow.incident_id == incident_id,
                 NotificationRow.receiver == receiver,
                 NotificationRow.channel == channel,
+                NotificationRow.state != GATHERING,
             )
         )
         return self._session.exec(query).one()
@@ -507,6 +693,10 @@ class Outbox:
         """How many notifications wait, and since when the oldest does."""
         query = select(func.count(), func.min(NotificationRow.created_at)).where(text(WAITING))
         return self._session.exec(query).one()
+
+
+def _to_about(row: NotificationAboutRow) -> About:
+    return About(row.incident_id, Event(row.event), Reason(row.reason), row.since, row.page)
 
 
 def _sent(row: NotificationRow) -> Sent:
