@@ -5,15 +5,25 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import pytest
 
-from connectors.base import Connector, ConnectorError, Context, Page, Post, SourceFault
+from connectors.base import (
+    Connector,
+    ConnectorError,
+    Context,
+    Page,
+    Post,
+    Priced,
+    SourceFault,
+)
 from connectors.conformance.server import Answer, FaultServer, Reply, Request, unused_port
 from connectors.http import guarded_client
+from connectors.options import explanations
 from connectors.plugins import problem_with
 from connectors.query import Query
 
@@ -85,11 +95,36 @@ class MovedClock:
         self.moment += step
 
 
+@dataclass
+class Wallet:
+    """So much money is left, however much is spent: what a connector asks before it spends."""
+
+    money: Decimal
+    prices: Mapping[str, Decimal]
+
+    def left(self) -> Decimal:
+        """What is left."""
+        return self.money
+
+    def cost(self, units: Mapping[str, int]) -> Decimal:
+        """What some units cost; one that is not on the list is a defect of the connector."""
+        return sum((self.prices[unit] * many for unit, many in units.items()), Decimal(0))
+
+
 class ConnectorSuite:
     """Tests of one connector that reads over HTTP. Subclass it with a name that begins with Test.
 
-    Override ``options`` and set ``connector`` and ``one_post``; the rest has defaults.
+    Override ``options`` and set ``connector`` and ``one_post``; the rest has defaults. A connector that
+    costs money (:class:`connectors.base.Priced`) stands some tests more, on what it does without any;
+    where it can count for less, ``answer`` has to answer that as well.
     """
+
+    def __init_subclass__(cls) -> None:
+        """Leave away the tests of what costs money where nothing does."""
+        super().__init_subclass__()
+        if not isinstance(getattr(cls, "connector", None), Priced):
+            for name in [name for name in dir(cls) if name.startswith("test_money_")]:
+                setattr(cls, name, None)
 
     connector: ClassVar[type[Connector]]
     """The class under test."""
@@ -160,13 +195,14 @@ class ConnectorSuite:
 
     def test_every_option_is_explained_with_its_default(self) -> None:
         """What people read about an option says whether it is needed."""
+        written = explanations(self.connector.Options)
         for name, field in self.connector.Options.model_fields.items():
             if name == "kind":
                 continue
-            assert field.description, f"{name} has no description"
-            required = "Required." in field.description
+            assert written.get(name), f"{name} has no description: write one below it"
+            required = "Required." in written[name]
             assert required == field.is_required(), f"{name}: say Required. or give a default"
-            assert field.is_required() or "Default" in field.description, name
+            assert field.is_required() or "Default" in written[name], name
 
     def test_an_unknown_option_is_refused(self) -> None:
         """A misspelt key is an error and no default."""
@@ -314,6 +350,77 @@ class ConnectorSuite:
                 _assert_sound(post)
         connector.close()
 
+    # -- of connectors that cost money -----------------------------------------------------------
+
+    def _wallet(self, prices: Mapping[str, Decimal]) -> Wallet:
+        """Money for the smallest page, and for nothing besides."""
+        priced: Any = self.connector
+        options = self.connector.Options.model_validate(self.options("http://127.0.0.1:9"))
+        wallet = Wallet(Decimal(0), prices)
+        wallet.money = wallet.cost(priced.least(options))
+        return wallet
+
+    def _shop(self, context: Context, server: FaultServer, wallet: Wallet, cursor: Any) -> _Bought:
+        """One poll with so much money."""
+        connector = self.build(replace(context, budget=wallet), self.options(server.url))
+        bought = _Bought([], None, cursor)
+        try:
+            for page in connector.fetch(cursor):
+                bought.pages.append(page)
+                bought.cursor = json.loads(json.dumps(page.cursor))
+        except ConnectorError as error:
+            bought.error = error
+        connector.close()
+        return bought
+
+    def test_money_is_spent_by_the_price_list_and_never_more_than_there_is(
+        self, server: FaultServer, context: Context
+    ) -> None:
+        """The smallest page that it names is bought with its price, and told with what it cost."""
+        prices: Mapping[str, Decimal] = getattr(self.connector, "prices")  # noqa: B009 - Priced
+        server.answer = self.answer
+        wallet = self._wallet(prices)
+        bought = self._shop(context, server, wallet, None)
+        assert _texts(bought.pages) == [self.text]
+        cost = sum((wallet.cost(page.spent) for page in bought.pages), Decimal(0))
+        assert 0 < cost <= wallet.money
+
+    def test_money_that_is_gone_buys_nothing_and_it_says_so(
+        self, server: FaultServer, context: Context
+    ) -> None:
+        """Where every unit has a price, a spent budget is an error that names it, and no request."""
+        server.answer = self.answer
+        prices = dict.fromkeys(getattr(self.connector, "prices"), Decimal(1))  # noqa: B009 - Priced
+        bought = self._shop(context, server, Wallet(Decimal(0), prices), None)
+        assert server.requests == [], "asked for what costs money"
+        assert bought.error is not None, "a spent budget looks like a source without news"
+        assert bought.error.fault is SourceFault.RATE_LIMITED
+        assert "budget" in str(bought.error)
+
+    def test_money_that_does_not_suffice_leaves_what_is_free_and_loses_nothing(
+        self, server: FaultServer, context: Context
+    ) -> None:
+        """Below the price of the smallest page it counts where that is free; later the posts come."""
+        prices: Mapping[str, Decimal] = getattr(self.connector, "prices")  # noqa: B009 - Priced
+        server.answer = self.answer
+        wallet = self._wallet(prices)
+        poor = self._shop(context, server, Wallet(wallet.money - Decimal("0.0001"), prices), None)
+        assert _texts(poor.pages) == []
+        assert all(wallet.cost(page.spent) == 0 for page in poor.pages)
+        counted = [count for page in poor.pages for count in page.counts]
+        assert counted or poor.error is not None, "a spent budget looks like a source without news"
+        rich = self._shop(context, server, Wallet(Decimal(10**6), prices), poor.cursor)
+        assert _texts(rich.pages) == [self.text]
+
+
+@dataclass
+class _Bought:
+    """What came of a poll with some money."""
+
+    pages: list[Page]
+    error: ConnectorError | None
+    cursor: Any
+
 
 def _texts(pages: Any) -> list[str]:
     return [post.text.splitlines()[-1] for page in pages for post in page.posts]
@@ -327,4 +434,4 @@ def _assert_sound(post: Post) -> None:
     assert post.url is None or post.url.startswith(("http://", "https://", "at://"))
 
 
-__all__ = ["FAULTS", "Answer", "ConnectorSuite", "Fault", "MovedClock"]
+__all__ = ["FAULTS", "Answer", "ConnectorSuite", "Fault", "MovedClock", "Wallet"]

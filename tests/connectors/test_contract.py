@@ -12,7 +12,7 @@ import pytest
 
 from connectors import BUILT_IN
 from connectors.base import Connector, ConnectorError, Context, Page, SourceFault
-from connectors.conformance import ConnectorSuite, FaultServer, Reply
+from connectors.conformance import ConnectorSuite, FaultServer, Reply, Request
 from tests.connectors import imapserver, serviceaccount
 from tests.connectors.pushing import Pushes
 
@@ -276,6 +276,23 @@ def test_every_kind_has_a_way_through_this_test() -> None:
 # --- over HTTP: the suite that other packages run on theirs ----------------------------------------
 
 
+COUNTS = {
+    "x": json.dumps(
+        {
+            "data": [
+                {
+                    "start": "2026-11-10T11:55:00.000Z",
+                    "end": "2026-11-10T12:00:00.000Z",
+                    "tweet_count": 7,
+                }
+            ],
+            "meta": {"total_tweet_count": 7},
+        }
+    ).encode(),
+}
+"""What sources answer that are asked how many there are."""
+
+
 def _suite(kind: str) -> type[ConnectorSuite]:
     class Suite(ConnectorSuite):
         connector = BUILT_IN[kind]
@@ -284,6 +301,11 @@ def _suite(kind: str) -> type[ConnectorSuite]:
 
         def options(self, url: str) -> dict[str, Any]:
             return OVER_HTTP[kind](url)
+
+        def answer(self, request: Request) -> Reply:
+            if "/counts/" in request.path:
+                return Reply(body=COUNTS[kind])
+            return super().answer(request)
 
     return Suite
 
