@@ -5,10 +5,14 @@ Lives in the first package of the journey because all later ones need it too. It
 
 from __future__ import annotations
 
+import ast
+import inspect
 import os
+import textwrap
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +42,8 @@ class Options(BaseModel):
     ``token = {credential = "name"}`` (a systemd credential, read from ``$CREDENTIALS_DIRECTORY``).
     """
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
-    )
+    # Not use_attribute_docstrings: looking for them took half the time in which this program starts.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -64,6 +67,34 @@ def secret_fields(model: type[BaseModel]) -> list[str]:
     return [
         name for name, field in model.model_fields.items() if "SecretStr" in str(field.annotation)
     ]
+
+
+def explanations(model: type[BaseModel]) -> dict[str, str]:
+    """What is written under each field of ``model`` and of the models that it is made of, by name.
+
+    It is read from the source code each time: for checks and documentation, not for a running daemon.
+    """
+    found: dict[str, str] = {}
+    for part in reversed(model.__mro__):
+        if not issubclass(part, BaseModel) or part is BaseModel:
+            continue
+        try:
+            source = inspect.getsource(part)
+        except (OSError, TypeError):
+            continue  # put together at run time out of those that have a source
+        written = ast.parse(textwrap.dedent(source)).body[0]
+        if not isinstance(written, ast.ClassDef):
+            continue
+        for field, text in pairwise(written.body):
+            match field, text:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(words))),
+                ):
+                    found[name] = inspect.cleandoc(words)
+                case _:
+                    pass
+    return found
 
 
 def _read_named(name: str, where: Mapping[str, Any]) -> SecretStr:
