@@ -40,7 +40,9 @@ from monitor.commands.frame import say as _say
 from monitor.commands.frame import time_of as _time_of
 from monitor.commands.handling import incidents_app, routes_app, silence_app
 from monitor.commands.manual import manual
+from monitor.commands.service import install_service
 from monitor.commands.tracing import trace
+from monitor.commands.vacuuming import vacuum
 
 if TYPE_CHECKING:
     from classifiers.assessor import Assessor
@@ -68,6 +70,8 @@ app.command("doctor")(doctor)
 app.command("trace")(trace)
 app.command("backup")(backup)
 app.command("restore")(restore)
+app.command("vacuum")(vacuum)
+app.command("install-service")(install_service)
 app.command("manual")(manual)
 fingerprint_app = typer.Typer(
     help="Register what must not become public, as keyed fingerprints only.",
