@@ -22,6 +22,7 @@ from connectors.base import (
     SourceFault,
     darkness_of,
 )
+from connectors.guides import advised
 from connectors.query import Query
 from monitor.budget import Tariff
 from monitor.database import StoreError
@@ -265,6 +266,7 @@ class PollStep:
                 unit.dusk.canary_seen(source.name, now)
             elif error is None:
                 error = self._without_canary(unit, source, now, gap)
+            error = None if error is None else advised(error, source.kind)
             if error is None:
                 due = after_success(now, source.interval, ended.wish, jitter=jitter)
                 unit.sources.succeeded(source.name, now, due)

@@ -13,6 +13,7 @@ from classifiers.base import Text
 from classifiers.embedded import ModelError
 from classifiers.second_opinion import Question, Unanswered
 from connectors.base import ConnectorError, Context
+from connectors.guides import advised
 from monitor.app import (
     build_brand,
     build_channels,
@@ -99,7 +100,8 @@ def _source(options: SourceBase, context: Context) -> Finding:
     try:
         page = next(iter(connector.fetch(None)), None)
     except ConnectorError as error:
-        return Finding(part, ok=False, detail=f"{error.fault.value}: {error}")
+        told = advised(error, options.kind)
+        return Finding(part, ok=False, detail=f"{error.fault.value}: {told}")
     finally:
         connector.close()
     posts = 0 if page is None else len(page.posts)
