@@ -706,10 +706,14 @@ def _hidden_in(exhibits: Sequence[Exhibit]) -> Known | None:
 
     if len(exhibits) < 2:  # noqa: PLR2004 - one has no neighbour
         return None
-    return together(
-        (each.mention.post.text[:_READ], each.assessment.leak.findings if each.assessment else ())
-        for each in exhibits
-    )
+    return together((each.mention.post.text[:_READ], *_leaks(each.assessment)) for each in exhibits)
+
+
+def _leaks(assessment: Assessment | None) -> tuple[Sequence[Finding], LeakCategory]:
+    """What masking needs to know: what was found, and what the post is thought to give away."""
+    if assessment is None:
+        return (), LeakCategory.NONE
+    return assessment.leak.findings, assessment.leak.likely
 
 
 def _telling(scene: _Scene, exhibit: Exhibit) -> tuple[float, ...]:
@@ -745,7 +749,7 @@ def _sample(
 
     post = exhibit.mention.post
     assessment = exhibit.assessment
-    findings = assessment.leak.findings if assessment else ()
+    findings, likely = _leaks(assessment)
     sentiment = None
     if assessment is not None and scene.incident.kind in SPIKES:
         sentiment = scene.words.name("sentiment", assessment.sentiment.label.value)
@@ -756,6 +760,7 @@ def _sample(
         keep_handles=keep_handles,
         language=scene.language,
         known=known,
+        likely=likely,
     )
     return Sample(
         text=one_line(text, EXCERPT_LIMIT),

@@ -23,6 +23,7 @@ from classifiers.detectors import Detector, Kind, identifiers, infrastructure, k
 from classifiers.detectors.base import entropy, words
 from classifiers.detectors.phrases import CONNECTOR, all_phrases, looks_like_password
 from classifiers.detectors.unfold import unfold
+from classifiers.giveaway import behind_login, behind_password, keylike, odd_words
 
 
 class _Hidden(StrEnum):
@@ -161,8 +162,8 @@ _KEY_WORDS = words("key", "api-?key", "secret", "token", "sleutel").pattern
 _LED = re.compile(r"(?:[:=→>]|\b(?:is|are|was|blijft|wordt|from)\s{0,3})\s{0,3}$", re.IGNORECASE)
 _LED_LATER = re.compile(r"(?:[:=]|\b(?:is|are))\s{1,3}(?=\S)")
 _NO_VALUE_LIST = """
-    a all already also always an and another any at back been but by correct de dead die dood
-    down een een en er expired for fout gone goed hard het hier how if in incorrect is it ja
+    a all already also always an and another any at back been blijf but by correct de dead die dood
+    down een een en er expired for fout free gone goed hard heb het hetzelfde hier how if in incorrect is it ja
     jouw just kapot kwijt maar me met mijn my na never nice nee niet no not nog nooit nu of on
     only onze op our over real reset right safe same secure so still strong te terug that the
     their there they this to too uit unsafe vast veilig verkeerd verlopen vergeten very was wat
@@ -194,18 +195,18 @@ class Known:
             )
 
 
-def together(texts: Iterable[tuple[str, Sequence[Finding]]]) -> Known:
+def together(texts: Iterable[tuple[str, Sequence[Finding], LeakCategory]]) -> Known:
     """What is hidden in texts that are shown side by side.
 
     A password that one post names as such is a word like any other in its neighbour. Of what is
     registered only the passage itself is hidden, wherever it is found.
 
     Args:
-        texts: each with what the detectors found in it.
+        texts: each with what the detectors found in it, and what it is thought to give away.
     """
     hidden: dict[str, _Hidden] = {}
-    for text, findings in texts:
-        for span in (*_given(text, findings), *_eager(text)):
+    for text, findings, likely in texts:
+        for span in (*_given(text, findings), *_eager(text, likely)):
             value = text[span.start : span.end].strip(_AROUND)
             folded = value.casefold()
             # Folding may change the length of a text: then it would not be found by it again.
@@ -225,6 +226,7 @@ def mask(
     keep_handles: Collection[str] = (),
     language: str = "en",
     known: Known | None = None,
+    likely: LeakCategory = LeakCategory.NONE,
 ) -> str:
     """Return ``text`` without what must not be repeated.
 
@@ -240,12 +242,14 @@ def mask(
         keep_handles: handles that may be shown (official accounts), with or without ``@``.
         language: ``nl`` or ``en``, of the labels such as ``[telefoon]``.
         known: what is hidden in the texts beside it; see :func:`together`.
+        likely: what the post is thought to give away. Of credentials whatever could open something is
+            hidden, whether or not a word tells of it: any number of three digits, a word with digits in it.
     """
     labels = _LABELS.get(language, _LABELS["en"])
     kept = frozenset(handle.lstrip("@").casefold() for handle in keep_handles)
     parts: list[str] = []
     done = 0
-    found = [*_given(text, findings), *_registered(text, findings), *_eager(text)]
+    found = [*_given(text, findings), *_registered(text, findings), *_eager(text, likely)]
     for span in _merged([*found, *(known.spans(text) if known else ())]):
         parts.append(_without_handles(text[done : span.start], kept))
         parts.append(_label(text, span, labels))
@@ -262,6 +266,7 @@ def excerpt(
     keep_handles: Collection[str] = (),
     language: str = "en",
     known: Known | None = None,
+    likely: LeakCategory = LeakCategory.NONE,
 ) -> str:
     """Return ``text`` masked, on one line, and at most ``limit`` characters long.
 
@@ -273,7 +278,9 @@ def excerpt(
     if limit < 1:
         raise ValueError(f"an excerpt of {limit} characters cannot be made; 1 or more, please")
     read = text[: limit * 20 + _READ_ANYWAY]
-    hidden = mask(read, findings, keep_handles=keep_handles, language=language, known=known)
+    hidden = mask(
+        read, findings, keep_handles=keep_handles, language=language, known=known, likely=likely
+    )
     if len(read) < len(text):  # a value cut in two at the end must not show its first half
         hidden = hidden[:-_CUT]
     line = " ".join(hidden.split())
@@ -326,7 +333,7 @@ def _registered(text: str, findings: Iterable[Finding]) -> Iterator[_Span]:
         yield _Span(start + lead, start + len(said.rstrip()), _Hidden.REGISTERED)
 
 
-def _eager(text: str) -> Iterator[_Span]:
+def _eager(text: str, likely: LeakCategory) -> Iterator[_Span]:
     """Yield everything that could be a value to hide, with offsets into ``text``."""
     for reading in unfold(text):
         plain = reading.text
@@ -336,6 +343,7 @@ def _eager(text: str) -> Iterator[_Span]:
             *_keys(plain),
             *_passwords(plain),
             *_codes(plain),
+            *_logins(plain, likely),
         ):
             start, end = reading.span(span.start, span.end)
             yield _Span(start, end, span.hidden)
@@ -381,6 +389,20 @@ def _passwords(text: str) -> Iterator[_Span]:
         for token in _BLANKLESS.finditer(text):
             if looks_like_password(token[0].strip(".,:;()[]\"'")) or _signed(token[0]):
                 yield _Span(token.start(), token.end(), _Hidden.CREDENTIAL)
+
+
+def _logins(text: str, likely: LeakCategory) -> Iterator[_Span]:
+    """Yield what stands where a name and a password would; of a post that gives such away, much more."""
+    places = [*behind_login(text)]
+    for word in (*odd_words(text), *(w for p in _PASSWORD_WORDS for w in p.finditer(text))):
+        places += behind_password(text, word)
+    found = [place for place in places if _may_be_value(text[slice(*place)])]
+    for word in odd_words(text):
+        yield from _after(text, word.end())
+    if likely is LeakCategory.CREDENTIALS:
+        found += keylike(text)
+    for start, end in found:
+        yield _Span(start, end, _Hidden.CREDENTIAL)
 
 
 def _after(text: str, at: int) -> Iterator[_Span]:

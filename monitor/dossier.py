@@ -204,11 +204,16 @@ def _exhibits(
 ) -> Iterable[Exhibit]:
     kept = unit.incidents.evidence.of(family)
     there = unit.incidents.evidence.there({piece.mention_id for piece in kept})
-    known = together((piece.text, _findings(piece.content)) for piece in kept if not unmasked)
+    known = together(
+        (piece.text, _findings(piece.content), _likely(piece.content))
+        for piece in kept
+        if not unmasked
+    )
     for piece in kept:
         text = piece.text
         if not unmasked:
-            text = mask(text, _findings(piece.content), language=language, known=known)
+            found, likely = _findings(piece.content), _likely(piece.content)
+            text = mask(text, found, language=language, known=known, likely=likely)
         why = _why(piece.content, language)
         yield Exhibit(piece, text, piece.mention_id in there, why)
 
@@ -220,6 +225,10 @@ def _why(content: Mapping[str, Any], language: str) -> str:
     likely = LeakCategory(said["leak_likely"])
     band = LeakBand(said["leak_band"])
     return explain(Leak(band, said["leak_score"], likely, tuple(_findings(content))), language)
+
+
+def _likely(content: Mapping[str, Any]) -> LeakCategory:
+    return LeakCategory(content.get("assessment", {}).get("leak_likely", LeakCategory.NONE))
 
 
 def _findings(content: Mapping[str, Any]) -> list[Finding]:

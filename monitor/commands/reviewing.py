@@ -77,7 +77,7 @@ def _item(mention: Mention, assessment: Assessment, language: str) -> dict[str, 
         round(leak.score, 4),
         leak.likely.value,
         explain(leak, language),
-        excerpt(post.text, leak.findings, EXCERPT, language=language),
+        excerpt(post.text, leak.findings, EXCERPT, language=language, likely=leak.likely),
     )
     return dict(zip(_SHOWN, values, strict=True))
 

@@ -194,7 +194,8 @@ def _excerpt(seen: Seen | None, opinion: Opinion) -> str | None:
 
     if seen is None or seen.assessed_by != opinion.version or not seen.mention.post.text:
         return None
-    masked = mask(seen.mention.post.text, opinion.assessment.leak.findings, language="en")
+    leak = opinion.assessment.leak
+    masked = mask(seen.mention.post.text, leak.findings, language="en", likely=leak.likely)
     return one_line(_HANDLE.sub("@…", _LINK.sub(r"\1/…", masked)), _EXCERPT)
 
 

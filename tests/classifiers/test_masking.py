@@ -1,6 +1,8 @@
 """What an alert must not repeat is gone from it."""
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from classifiers.detectors.secrets import all_rules
 from classifiers.masking import excerpt, mask, together
 
 DETECTORS = default_detectors(["zilvermeeuw"])
+TRAINING = Path(__file__).parents[2] / "classifiers" / "training" / "data" / "leaks"
 
 IBANS = ["NL79VEEN0967322618", "NL91ABNA0417164300", "BE71096123456769", "DE89370400440532013000"]
 BSNS = ["872455725", "111222333", "782130033"]
@@ -108,6 +111,74 @@ def test_a_password_with_a_digit_never_survives_behind_the_words_that_tell(passw
     assert password not in masked(frame.format(password))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "PW zonnebloem",
+        "wachtwoord: correct paard batterij zonnebloem",
+        "login:\nadmin\nzonnebloem",
+        "inlog\njsmit\nzonnebloem",
+        "Login details below\n\njsmit\nzonnebloem",
+        "Login: jsmit / zonnebloem",
+        "zo log je in: login zaal 3, jsmit / zonnebloem",
+        "inloggegevens: jsmit zonnebloem",
+        "gebruikersnaam jsmit\nwachtwoord zonnebloem",
+        "het wachtwoord van het portaal is nu dus zonnebloem",
+        "mijn ww is gewoon zonnebloem haha",
+        "wachtwoord staat nog op zonnebloem",
+        "password changed to zonnebloem",
+        "the password's zonnebloem",
+        "wifi wachtwoord zonnebloem",
+        "w8woord: zonnebloem",
+        "p@ssword = zonnebloem",
+        "wachtwoord\nzonnebloem",
+    ],
+)
+def test_a_password_that_is_an_ordinary_word_does_not_survive_where_one_stands(text):
+    left = mask(text, ())
+
+    assert "zonnebloem" not in left
+    assert "jsmit" not in left or "gebruikersnaam" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("fietsenkelder personeel is nu 3-1-4-1, van niks", "3-1-4-1"),
+        ("de voordeur, gewoon 1 2 4 5 en de klink omhoog", "1 2 4 5"),
+        ("side gate at Fitnow Hull is C1984Z, since it opened", "1984"),
+        ("portier riep 'm net over de gang: zes zes nul acht", "zes nul"),
+        ("she bellowed thirty-one, oh seven, sixty-two!", "seven"),
+        ("redacteur / Sirene1eMaandag. Marije kun jij hier in?", "Sirene"),
+        ("onder het toetsenbord: klant_almelo3 / Herfst!Herfst.", "Herfst"),
+        ("#newkeys #door3is8820 #turnthehandleUP", "8820"),
+        ("ge zegt 'karnemelk' en ze hangen weer op", "karnemelk"),
+    ],
+)
+def test_of_a_post_that_gives_credentials_away_whatever_could_open_something_is_hidden(
+    text, secret
+):
+    assert secret in mask(text, ())
+    assert secret not in mask(text, (), likely=LeakCategory.CREDENTIALS)
+    assert mask(text, (), likely=LeakCategory.PRODUCT) == mask(text, ())
+
+
+def test_nearly_all_leaks_of_credentials_that_we_know_show_what_was_hidden():
+    lines = [
+        line
+        for file in TRAINING.glob("*.jsonl")
+        for line in file.read_text("utf-8").splitlines()
+        if '"category": "credentials"' in line
+    ]
+    bare = sum(
+        "[" not in mask(json.loads(line)["text"], (), likely=LeakCategory.CREDENTIALS)
+        for line in lines
+    )
+
+    assert len(lines) > 400
+    assert bare / len(lines) < 0.08, "the rest says how, not what: a birthday, a photo, a place"
+
+
 @pytest.mark.parametrize("rule", all_rules(), ids=lambda rule: rule.id)
 def test_what_a_secret_rule_finds_is_gone(rule):
     for text in rule.must_match:
@@ -145,6 +216,10 @@ def test_a_label_says_what_was_hidden(text, expected):
         "the password is wrong again",
         "3 voor €4,95 bij de Jumbo, seizoen 2025-2026",
         "CONFIDENTIAL, staat erboven",
+        "Wachtwoord vergeten? Dan een nieuw wachtwoord aanvragen bij de balie.",
+        "Wat een gedoe met die login, elke keer opnieuw, en niemand die het snapt.",
+        "De login doet het weer niet.\n\nAl een uur lang probeer ik het, ik ben er klaar mee.",
+        "Mijn account/profiel is weg, de username and/or password werkt niet meer",
     ],
 )
 def test_an_ordinary_post_is_left_as_it_is(text):
@@ -309,7 +384,7 @@ def test_an_excerpt_of_a_registered_passage_shows_its_label_whole():
 
 def test_what_one_text_hides_its_neighbour_does_not_repeat():
     shown = ["Het wachtwoord is goosefoot, geloof ik.", "Wie kent GOOSEFOOT? En goosefoots?"]
-    known = together((text, ()) for text in shown)
+    known = together((text, (), LeakCategory.NONE) for text in shown)
     first, second = (mask(text, (), known=known) for text in shown)
     assert "goosefoot" not in first
     assert second == "Wie kent [credential]? En goosefoots?"
