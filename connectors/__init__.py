@@ -10,6 +10,7 @@ from connectors.googleplay import GooglePlayConnector
 from connectors.hackernews import HackerNewsConnector
 from connectors.imap import ImapConnector
 from connectors.instagram import InstagramConnector
+from connectors.jetstream import JetstreamConnector
 from connectors.linkedin import LinkedInConnector
 from connectors.mastodon import MastodonConnector
 from connectors.plugins import discover
@@ -30,6 +31,7 @@ BUILT_IN: dict[str, type[Connector]] = {
     "hackernews": HackerNewsConnector,
     "imap": ImapConnector,
     "instagram": InstagramConnector,
+    "jetstream": JetstreamConnector,
     "linkedin": LinkedInConnector,
     "mastodon": MastodonConnector,
     "reddit": RedditConnector,

@@ -118,6 +118,9 @@ class Page:
     """The source's own wish (Retry-After, ttl, a drained quota) for the pause before the next poll."""
     deleted: Sequence[tuple[str, str]] = ()
     """Platform and id of posts that the platform says were deleted."""
+    closed: Sequence[tuple[str, str]] = ()
+    """Platform and account of accounts that are no more, where ids of posts begin with the account and
+    a slash: all their posts were deleted."""
     counts: Sequence[Count] = ()
     """Of posts that are not shown; each replaces what the source counted there before."""
     spent: Mapping[str, int] = field(default_factory=dict)
@@ -127,7 +130,8 @@ class Page:
     @property
     def is_empty(self) -> bool:
         """Whether it brings nothing but a cursor."""
-        return not (self.posts or self.rejects or self.deleted or self.counts or self.spent)
+        news = (self.posts, self.rejects, self.deleted, self.closed, self.counts, self.spent)
+        return not any(news)
 
 
 class SourceFault(StrEnum):

@@ -32,6 +32,18 @@ from connectors.base import (
     Reject,
     SourceFault,
 )
+from connectors.blueskyrecord import (
+    HIDDEN,
+    URI,
+    address_of,
+    author_of,
+    id_of,
+    is_in,
+    labels_of,
+    languages_of,
+    text_of,
+    thread_of,
+)
 from connectors.descent import Descent, Progress
 from connectors.http import (
     Fetched,
@@ -43,7 +55,7 @@ from connectors.http import (
     status_error,
 )
 from connectors.options import Options as BaseOptions
-from connectors.plaintext import clean, language_tag, one_line, web_url
+from connectors.plaintext import language_tag, one_line
 from connectors.query import Query
 from connectors.querysearches import MOST_SEARCHES, searches
 
@@ -57,14 +69,8 @@ _MAX_BYTES = 8 * 2**20
 _LOGGED_IN_AT = "https://bsky.social"
 _OPEN_TO_STRANGERS = "https://api.bsky.app"
 _SEARCH = "app.bsky.feed.searchPosts"
-_URI = re.compile(
-    r"at://(did:[a-z]+:[A-Za-z0-9._:%-]{1,200})/app\.bsky\.feed\.post/([\w.~:-]{1,512})"
-)
 _HANDLE = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _STALE = frozenset({"ExpiredToken", "InvalidToken", "AuthenticationRequired", "AuthMissing"})
-_HIDDEN = frozenset({"!hide", "!takedown", "!suspend", "!no-unauthenticated"})
-"""Labels of what was taken away, or of authors who ask not to be shown to the whole world."""
-
 _HOW_TO_LOG_IN = (
     "make an app password at Bluesky under Settings, Privacy and security, App passwords"
 )
@@ -301,38 +307,32 @@ class BlueskyConnector:
 
     def _post(self, item: Mapping[str, Any]) -> Post | None:
         """Turn a post view into a post; None for what is left out. Raises what odd values raise."""
-        found = _URI.fullmatch(item["uri"])
+        found = URI.fullmatch(item["uri"])
         if found is None:
             raise ValueError("no address of a post")
         did, key = found[1], found[2]
         record, author = item["record"], item["author"]
-        labels = _labels(item) | _labels(author) | _labels(record.get("labels"), of="values")
-        if labels & (_HIDDEN | set(self._options.skip_labels)):
+        labels = labels_of(item) | labels_of(author) | labels_of(record.get("labels"), of="values")
+        if labels & (HIDDEN | set(self._options.skip_labels)):
             return None
-        languages = [language_tag(tag) for tag in record.get("langs") or ()]
-        wanted = self._options.languages
-        if (
-            wanted
-            and languages
-            and not any((tag or "").split("-")[0] in wanted for tag in languages)
-        ):
+        languages = languages_of(record)
+        if not is_in(languages, self._options.languages):
             return None
         handle = author.get("handle")
         return Post(
             platform="bluesky",
-            id=f"{did}/{key}",
-            text=_text(record, item.get("embed")),
+            id=id_of(did, key),
+            text=text_of(record, item.get("embed")),
             published_at=min(_sorted_at(item), self._context.now()),
-            # By number instead of handle: an address must not name the author.
-            url=f"https://bsky.app/profile/{did}/post/{key}",
-            author=handle if handle and handle != "handle.invalid" else did,
+            url=address_of(did, key),
+            author=author_of(did, handle),
             language=languages[0] if languages else None,
             engagement=Engagement(
                 likes=_count(item.get("likeCount")),
                 shares=_count(item.get("repostCount")) + _count(item.get("quoteCount")),
                 replies=_count(item.get("replyCount")),
             ),
-            thread=_thread(record.get("reply")),
+            thread=thread_of(record.get("reply")),
         )
 
     def _bad_response(self, fetched: Fetched, what: str) -> ConnectorError:
@@ -525,74 +525,6 @@ def _until_reset(headers: httpx.Headers, now: datetime) -> timedelta | None:
 
 
 # --- posts ----------------------------------------------------------------------------------------
-
-
-def _thread(reply: Any) -> str | None:
-    """Address of the post that began the conversation, by number instead of handle."""
-    root = reply.get("root") if isinstance(reply, Mapping) else None
-    uri = root.get("uri") if isinstance(root, Mapping) else None
-    found = _URI.fullmatch(uri) if isinstance(uri, str) else None
-    return f"https://bsky.app/profile/{found[1]}/post/{found[2]}" if found else None
-
-
-def _text(record: Mapping[str, Any], view: Any) -> str:
-    """What its author wrote, with links in full, hidden hashtags, and texts of images."""
-    text = _with_links(record["text"], record.get("facets") or ())
-    parts = [text, *(f"#{tag}" for tag in record.get("tags") or () if isinstance(tag, str))]
-    parts += [line for line in _embedded(record.get("embed") or view or {}) if line not in text]
-    return clean("\n".join(part for part in map(clean, parts) if part))
-
-
-def _with_links(text: str, facets: Sequence[Any]) -> str:
-    """Put the whole address where the app shows a shortened one. Facets count bytes of UTF-8."""
-    data = text.encode(errors="replace")
-    links: list[tuple[int, int, str]] = []
-    for facet in facets:
-        for feature in facet.get("features") or ():
-            url = (
-                web_url(feature.get("uri")) if feature.get("$type", "").endswith("#link") else None
-            )
-            index = facet["index"]
-            start, end = index["byteStart"], index["byteEnd"]
-            if url is not None and 0 <= start < end <= len(data):
-                links.append((start, end, url))
-    ceiling = len(data)
-    for start, end, url in sorted(links, reverse=True):
-        if end <= ceiling:
-            shown = data[start:end].decode(errors="replace")
-            # A word that is a link stays, with the address behind it.
-            address = url if "." in shown else f"{shown} {url}"
-            data = data[:start] + address.encode() + data[end:]
-            ceiling = start
-    return data.decode(errors="replace")
-
-
-def _embedded(embed: Any) -> Iterator[str]:
-    """Texts of images and films, and the address and title of a linked page."""
-    if not isinstance(embed, dict):
-        return
-    media = embed.get("media")
-    if isinstance(media, dict):
-        yield from _embedded(media)
-    for image in embed.get("images") or ():
-        yield image.get("alt") or ""
-    if isinstance(embed.get("alt"), str):
-        yield embed["alt"]
-    external = embed.get("external")
-    if isinstance(external, dict):
-        yield external.get("title") or ""
-        yield web_url(external.get("uri")) or ""
-
-
-def _labels(labelled: Any, *, of: str = "labels") -> set[str]:
-    """Labels in force on a view, or those that an author gave."""
-    labels = labelled.get(of) if isinstance(labelled, dict) else None
-    values = labels if isinstance(labels, list) else ()
-    return {
-        label["val"]
-        for label in values
-        if isinstance(label, dict) and isinstance(label.get("val"), str) and not label.get("neg")
-    }
 
 
 def _sorted_at(item: Mapping[str, Any]) -> datetime:

@@ -362,6 +362,112 @@ def post_limited(
     return _fetch_once(client, target, dict(headers or {}), max_bytes, deadline, content=content)
 
 
+class Upgraded:
+    """A connection that no longer speaks HTTP, under the rules of the exchange that it began with."""
+
+    def __init__(self, stream: httpcore.NetworkStream, headers: httpx.Headers, where: str) -> None:
+        self._stream = stream
+        self._where = where
+        self.headers = headers
+        """Of the answer that agreed to it."""
+
+    def read(self, seconds: float, *, most: int = 65_536) -> bytes | None:
+        """Give what arrives; None when nothing did for so many seconds, b"" when it was closed.
+
+        Raises ConnectorError when the connection broke.
+        """
+        try:
+            return self._stream.read(most, max(seconds, 0.001))
+        except httpcore.ReadTimeout:
+            return None
+        except httpcore.NetworkError as error:
+            raise self._broken(error) from error
+
+    def write(self, data: bytes, seconds: float) -> None:
+        """Send all of ``data``. Raises ConnectorError when that takes longer or the connection broke."""
+        try:
+            self._stream.write(data, seconds)
+        except (httpcore.NetworkError, httpcore.TimeoutException) as error:
+            raise self._broken(error) from error
+
+    def _broken(self, error: Exception) -> ConnectorError:
+        return ConnectorError(
+            f"{self._where}: the connection broke ({error})", fault=SourceFault.UNREACHABLE
+        )
+
+
+@contextmanager
+def upgraded(
+    client: httpx.Client,
+    url: str,
+    headers: Mapping[str, str],
+    *,
+    now: datetime,
+    answer_seconds: float,
+    total_seconds: float,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    remedy: str = "",
+) -> Iterator[Upgraded]:
+    """Ask ``url`` through ``client`` to speak another protocol, and give the connection.
+
+    Args:
+        client: from :func:`guarded_client`.
+        url: http or https.
+        headers: what the other protocol wants to be asked with.
+        now: see :func:`status_error`.
+        answer_seconds: until the server answers.
+        total_seconds: for everything, what is read from the connection included.
+        max_bytes: of an answer that is a refusal.
+        remedy: what the operator can do about one.
+
+    Raises:
+        ConnectorError: it refuses, redirects, or nothing came back in time.
+    """
+    target = _parse_url(url, url)
+    where = redact_url(str(target))
+    answer_seconds = min(answer_seconds, total_seconds)
+    request = client.build_request(
+        "GET",
+        target,
+        headers=headers,
+        timeout=httpx.Timeout(answer_seconds, connect=min(answer_seconds, _CONNECT_SECONDS)),
+        extensions={DEADLINE: time.monotonic() + total_seconds},
+    )
+    try:
+        response = client.send(request, stream=True)
+    except (httpx.RequestError, httpx.InvalidURL) as error:
+        raise _connector_error(error, where) from error
+    try:
+        stream = response.extensions.get("network_stream")
+        if response.status_code != 101 or stream is None:  # noqa: PLR2004 - switching protocols
+            raise _no_upgrade(response, max_bytes, now, where, remedy)
+        yield Upgraded(stream, response.headers, where)
+    finally:
+        response.close()
+
+
+def _no_upgrade(
+    response: httpx.Response, max_bytes: int, now: datetime, where: str, remedy: str
+) -> ConnectorError:
+    """Why there is no connection: read whole, since a refusal may be as hostile as any answer."""
+    if response.is_redirect:
+        return ConnectorError(
+            f"{where}: redirects, which is not followed here: give the address that it leads to",
+            fault=SourceFault.TOO_MANY_REDIRECTS,
+        )
+    try:
+        body = _read(response, max_bytes, where)
+    except ConnectorError as error:
+        return error
+    except httpx.RequestError as error:
+        return _connector_error(error, where)
+    return status_error(
+        Fetched(response.status_code, response.headers, body, str(response.url)),
+        now=now,
+        detail=remedy,
+    )
+
+
 def _parse_url(text: str, origin: str, base: httpx.URL | None = None) -> httpx.URL:
     """Parse an address, or the target of a redirect from ``base``.
 

@@ -203,9 +203,9 @@ class PollStep:
             before = unit.mentions.newest()
             added = unit.mentions.add(mentions, now)
             newest = unit.mentions.newest()
-            withdrawn = unit.mentions.withdraw(
-                page.deleted, [brand.name for brand in source.brands], now
-            )
+            brands = [brand.name for brand in source.brands]
+            withdrawn = unit.mentions.withdraw(page.deleted, brands, now)
+            withdrawn += unit.mentions.withdraw_accounts(page.closed, brands, now)
             rejected = unit.sources.reject(source.name, _harmless(page.rejects), now)
             for each in source.brands:
                 unit.crowd.count_unread(each.name, source.name, _by_bucket(page, each))
@@ -224,7 +224,7 @@ class PollStep:
         for brand, count in added.new.items():
             self._metrics.mentions_stored.labels(brand).inc(count)
         self._metrics.mentions_doubled.labels(source.name).inc(added.doubled)
-        if page.posts or page.rejects or page.deleted:
+        if page.posts or page.rejects or withdrawn:
             self._log.info(
                 "page_stored",
                 source=source.name,

@@ -284,6 +284,35 @@ class Mentions:
                     col(MentionRow.deleted_at).is_(None),
                 )
                 gone += self._session.connection().execute(query).scalars()
+        return self._empty(gone, now)
+
+    def withdraw_accounts(
+        self, accounts: Collection[tuple[str, str]], brands: Collection[str], now: datetime
+    ) -> int:
+        """Honour that accounts were closed: all their posts go as in :meth:`withdraw`.
+
+        Args:
+            accounts: platform and account, with which and a slash the ids of its posts begin.
+            brands: whose mentions they may be.
+            now: when we heard of it.
+
+        Returns:
+            How many mentions were emptied.
+        """
+        gone: list[int] = []
+        for brand in brands:
+            for platform, account in dict.fromkeys(accounts):
+                query = select(MentionRow.id).where(
+                    MentionRow.brand == brand,
+                    MentionRow.platform == platform,
+                    col(MentionRow.post_id) > f"{account}/",
+                    col(MentionRow.post_id) < f"{account}0",  # the sign after the slash
+                    col(MentionRow.deleted_at).is_(None),
+                )
+                gone += self._session.connection().execute(query).scalars()
+        return self._empty(gone, now)
+
+    def _empty(self, gone: Sequence[int], now: datetime) -> int:
         for start in range(0, len(gone), 500):
             numbers = gone[start : start + 500]
             for statement in _EMPTY:

@@ -1,4 +1,7 @@
-"""A small Bluesky on loopback: logs in, renews sessions and searches, by HTTP as it really goes."""
+"""A small Bluesky on loopback: logs in, renews sessions and searches, by HTTP as it really goes.
+
+And a small Jetstream: replays what happened since a moment, and then says what happens, by WebSocket.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
+
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Response
+from websockets.sync.server import ServerConnection, serve
 
 from tests.connectors.conftest import MovedClock
 
@@ -154,3 +161,82 @@ def sort_time(post: Mapping[str, Any]) -> str:
 
 def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class StreamServer:
+    """Speaks as Jetstream does to those who ask for posts: what it has since their moment and what is
+    now. Where ``hangs_up`` says so it does not get that far."""
+
+    def __init__(self, clock: MovedClock) -> None:
+        self.clock = clock
+        self.events: list[dict[str, Any] | str | bytes] = []
+        self.asked: list[dict[str, str]] = []
+        self.reach = timedelta(hours=36)
+        self.hangs_up = False
+        self._server = serve(self._speak, "127.0.0.1", 0, process_response=undated)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self._server.socket.getsockname()[1]}/subscribe"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+
+    def say(self, text: str, *, key: str = "", operation: str = "create", **record: Any) -> str:
+        """Have somebody post; the clock moves a second. Gives our id of the post."""
+        key = key or f"3k{len(self.events):011d}"
+        written = {"$type": "app.bsky.feed.post", "text": text, "createdAt": iso(self.clock())}
+        self._commit(key, operation=operation, cid="bafy", record={**written, **record})
+        return f"{DID}/{key}"
+
+    def delete(self, ident: str) -> None:
+        self._commit(ident.split("/")[1], operation="delete")
+
+    def _commit(self, key: str, **fields: Any) -> None:
+        commit = {"rev": f"3r{len(self.events)}", "collection": "app.bsky.feed.post", "rkey": key}
+        self.happen("commit", commit={**commit, **fields})
+
+    def happen(self, kind: str, *, did: str = DID, **fields: Any) -> None:
+        """Whatever else; the clock moves a second."""
+        self.events.append({"did": did, "time_us": micros(self.clock()), "kind": kind, **fields})
+        self.clock.move(timedelta(seconds=1))
+
+    def _speak(self, connection: ServerConnection) -> None:
+        asked = (
+            dict(parse_qsl(urlsplit(connection.request.path).query)) if connection.request else {}
+        )
+        self.asked.append(asked)
+        since = max(int(asked["cursor"]), micros(self.clock() - self.reach))
+        try:
+            for event in self.events:
+                if not isinstance(event, dict):
+                    connection.send(event)
+                elif event["time_us"] >= since:
+                    connection.send(json.dumps(event))
+            if not self.hangs_up:
+                # Somewhere somebody always does something.
+                now = {"did": DID, "time_us": micros(self.clock()), "kind": "identity"}
+                connection.send(json.dumps(now))
+                connection.recv()  # whoever listens says nothing, and goes away some time
+        except ConnectionClosed:
+            pass
+
+
+def undated(_: ServerConnection, __: object, response: Response) -> None:
+    """Jetstream says no date when it consents; the library's server would give the real one."""
+    del response.headers["Date"]
+
+
+def micros(moment: datetime) -> int:
+    return int(moment.timestamp() * 1_000_000)

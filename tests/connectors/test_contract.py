@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.frames import Frame, Opcode
+from websockets.utils import accept_key
 
 from connectors import BUILT_IN
 from connectors.base import Connector, ConnectorError, Context, Page, SourceFault
@@ -159,6 +161,19 @@ ONE_POST["linkedin"] = json.dumps(
         ]
     }
 ).encode()
+ONE_POST["jetstream"] = json.dumps(
+    {
+        "did": "did:plc:anna",
+        "time_us": 1_794_311_940_000_000,
+        "kind": "commit",
+        "commit": {
+            "operation": "create",
+            "collection": "app.bsky.feed.post",
+            "rkey": "1",
+            "record": {"text": "zonnehoek", "createdAt": "2026-11-10T11:59:00.000Z"},
+        },
+    }
+).encode()
 ONE_POST["webhook"] = ONE_POST["file"]
 ONE_POST["imap"] = b"From: a@b.example\r\n\r\nzonnehoek"
 NOTHING = {"x": b'{"meta": {"result_count": 0}}', "mastodon": b"[]"}
@@ -169,6 +184,12 @@ OVER_HTTP: dict[str, Callable[[str], dict[str, Any]]] = {
         "base_url": url,
         "searches": ["zonnehoek"],
         "timeout_seconds": 0.5,
+    },
+    "jetstream": lambda url: {
+        "urls": [f"ws{url[4:]}/subscribe"],
+        "profiles": False,
+        "timeout_seconds": 0.5,
+        "max_seconds": 0.5,
     },
     "mastodon": lambda url: {
         "instances": [{"url": url, "access_token": "s3cret"}],
@@ -310,8 +331,26 @@ def _suite(kind: str) -> type[ConnectorSuite]:
     return Suite
 
 
+def _consent(request: Request, *messages: bytes) -> Reply:
+    """To a WebSocket, with what is said over it; then it is closed."""
+    accept = accept_key(request.headers["sec-websocket-key"])
+    head = (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    )
+    frames = (Frame(Opcode.TEXT, each).serialize(mask=False) for each in messages)
+    return Reply(raw=head.encode() + b"".join(frames))
+
+
+class _StreamSuite(_suite("jetstream")):  # type: ignore[misc] # made at run time
+    def answer(self, request: Request) -> Reply:
+        news = int(request.query["cursor"]) <= 1_794_311_940_000_000
+        later = json.dumps({"did": "did:plc:b", "time_us": 10**16, "kind": "identity"}).encode()
+        return _consent(request, *[self.one_post] * news, later)
+
+
 for _kind in OVER_HTTP:
-    globals()[f"Test{_kind.capitalize()}"] = _suite(_kind)
+    globals()[f"Test{_kind.capitalize()}"] = _StreamSuite if _kind == "jetstream" else _suite(_kind)
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -280,6 +280,18 @@ def test_what_its_platform_deleted_is_gone_but_for_its_count(store: Store) -> No
     assert withdraw(store, "p1") == 0
 
 
+def test_a_closed_account_takes_its_posts_along_and_nobody_elses(store: Store) -> None:
+    idents = ["did:plc:anna/1", "did:plc:anna/2", "did:plc:anna2/1", "did:plc:ann/1", "p5"]
+    for number, ident in enumerate(idents, 1):
+        add(store, mention(replace(post(number, f"Zonnehoek {number}"), id=ident)))
+    add(store, mention(replace(post(6, "Zonnehoek 6"), id="did:plc:anna/1", platform="x")))
+    accounts = [("news", "did:plc:anna"), ("news", "did:plc:nobody")]
+    with store.write() as unit:
+        assert unit.mentions.withdraw_accounts(accounts, ["Zonnehoek"], NOON) == 2
+        assert unit.mentions.withdraw_accounts(accounts, ["Zonnehoek"], NOON) == 0
+    assert sql(store.path, "SELECT id FROM mention WHERE text = ''") == [(1,), (2,)]
+
+
 def test_what_was_deleted_does_not_come_back(store: Store) -> None:
     add(store, mention(post(1)))
     withdraw(store, "p1")
