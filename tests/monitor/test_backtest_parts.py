@@ -33,7 +33,8 @@ from monitor.backtest.table import Page
 from monitor.backtest.timeline import panels
 from monitor.config import load
 from monitor.store.mentions import NewMention
-from tests.monitor.test_cli import VALID, merkwacht
+from tests.monitor.commandline import merkwacht
+from tests.monitor.test_cli import VALID
 
 START = datetime(2026, 11, 9, 8, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

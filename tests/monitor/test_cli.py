@@ -16,27 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.monitor.commandline import merkwacht
+
 MERKWACHT = [sys.executable, "-c", "from monitor.cli import main; main()"]
 ROOT = Path(__file__).parent.parent.parent
 VALID = Path(__file__).parent / "config" / "valid.toml"
-
-
-def merkwacht(
-    *arguments: str, given: str = "", folder: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if key != "MERKWACHT_CONFIG"}
-    environment["PYTHONPATH"] = str(ROOT)
-    return subprocess.run(
-        [*MERKWACHT, *arguments],
-        input=given,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        cwd=folder,
-        env=environment,
-        timeout=100,
-        check=False,
-    )
 
 
 def test_init_writes_what_check_accepts(tmp_path: Path) -> None:

@@ -30,8 +30,9 @@ from monitor.commands.figures import page
 from monitor.store import Store
 from monitor.store.feedback import Judgement, Verdict
 from tests.alerts.make import assessment, mention
+from tests.monitor.commandline import merkwacht
 from tests.monitor.make import NOON, fresh_store, new_mention, sql
-from tests.monitor.test_cli import VALID, merkwacht
+from tests.monitor.test_cli import VALID
 
 DAY = timedelta(days=1)
 IBAN = "NL91ABNA0417164300"
