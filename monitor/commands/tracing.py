@@ -21,10 +21,26 @@ from monitor.commands.frame import EXIT_FAILURES, ConfigOption, fail, opened
 if TYPE_CHECKING:
     from alerts.base import Incident
     from monitor.store import Store
+    from monitor.store.history import HistoryEntry
     from monitor.store.looking import Decided, Life, Note, Opinion, Seen
 
 _EXCERPT = 160
 _NARROWEST, _WIDEST = 60, 110
+_HANDLED = frozenset(
+    [
+        "acknowledged",
+        "released",
+        "assigned",
+        "first_statement",
+        "answered",
+        "resolved",
+        "reopened",
+        "reviewed",
+        "merged",
+        "passed",
+    ]
+)
+"""Lines of a history that tell how an incident went on; who was told has steps of its own."""
 _HANDLE = re.compile(r"@[\w.@-]+")
 _LINK = re.compile(r"(https?://[^\s/]+)/\S+")
 
@@ -43,7 +59,7 @@ class Step:
     at: datetime
     what: str
     """A word: published, stored, edited, seen_too, assessed, signal, incident, decision, notification,
-    delivered, deleted."""
+    delivered, handled, deleted."""
     said: str
     facts: dict[str, Any] = field(default_factory=dict)
     """The same for programs."""
@@ -84,8 +100,10 @@ def steps_of(store: Store, mention_id: int) -> tuple[list[Step], str] | None:
         if life is None:
             return None
         incidents = [found for each in life.incidents if (found := unit.incidents.get(each))]
+        lines = [line for each in life.incidents for line in unit.incidents.history(each)]
     steps = [*_coming_in(life), *_thinking(life), *_raising(life, incidents)]
     steps += [*_decisions(life.decisions), *_notifications(life.notifications)]
+    steps += _handling(lines)
     # A stable order: what happened at one moment stays as it was told.
     return sorted(steps, key=lambda step: step.at), _standing(life)
 
@@ -225,6 +243,29 @@ def _raising(life: Life, incidents: Sequence[Incident]) -> Iterator[Step]:
         )
 
 
+def _handling(lines: Sequence[HistoryEntry]) -> Iterator[Step]:
+    """What people, or time, did with its incidents. Notes are left out: they may be for few."""
+    for line in lines:
+        if line.event not in _HANDLED:
+            continue
+        word = line.event.replace("_", " ")
+        whom = f" to {line.receiver}" if line.event == "assigned" and line.receiver else ""
+        who = f" by {line.actor}" if line.actor else ""
+        step = "" if line.level is None else f", step {line.level + 1} of its chain"
+        why = f": {line.reason}" if line.reason else ""
+        yield Step(
+            line.at,
+            "handled",
+            f"incident {line.incident_id} {word}{whom}{who}{step}{why}",
+            {
+                "incident": line.incident_id,
+                "event": line.event,
+                "actor": line.actor,
+                "reason": line.reason,
+            },
+        )
+
+
 def _decisions(decisions: Sequence[Decided]) -> Iterator[Step]:
     """Those that say the same are told once, at the first moment, with how many there were."""
     groups: dict[tuple[object, ...], list[Decided]] = {}
@@ -320,6 +361,17 @@ def write(
             break_on_hyphens=False,
         )
         console.print(line)
+    where = f"In the journal: journalctl {' + '.join(_fields(mention_id, steps))}"
+    console.print("\n" + textwrap.fill(where, width, subsequent_indent=" " * 4))
+
+
+def _fields(mention_id: int, steps: Sequence[Step]) -> list[str]:
+    """What the lines of the log carry that are about it: see docs/operations.md."""
+    incidents = sorted({each.facts["incident"] for each in steps if "incident" in each.facts})
+    return [
+        f"MERKWACHT_MENTION={mention_id}",
+        *(f"MERKWACHT_INCIDENT={number}" for number in incidents),
+    ]
 
 
 def as_json(mention_id: int, steps: Sequence[Step], standing: str) -> dict[str, Any]:
@@ -327,6 +379,7 @@ def as_json(mention_id: int, steps: Sequence[Step], standing: str) -> dict[str, 
     return {
         "mention": mention_id,
         "standing": standing,
+        "journal": _fields(mention_id, steps),
         "steps": [
             {"at": step.at.isoformat(), "what": step.what, "said": step.said, **step.facts}
             for step in steps

@@ -153,6 +153,24 @@ def test_a_life_is_told_in_order_from_publication_to_delivery(desk: Desk) -> Non
     assert states == {"crisis": "delivered", "legal": "dead"}
 
 
+def test_a_life_goes_on_with_who_took_it_and_how_it_ended(desk: Desk) -> None:
+    live(desk)
+    with desk.store.write() as unit:
+        number = unit.looking.life_of(1).incidents[-1]  # type: ignore[union-attr]
+        unit.incidents.acknowledge(number, "eva", NOON + 5 * MINUTE, "for few: ask Piet")
+        unit.incidents.resolve(number, "merkwacht", NOON + 9 * MINUTE, "went quiet")
+    handled = [each for each in desk.steps(1) if each["what"] == "handled"]
+    assert [(each["event"], each["actor"]) for each in handled] == [
+        ("acknowledged", "eva"),
+        ("resolved", "merkwacht"),
+    ]
+    page = desk.told(1, "text")[1]
+    assert f"incident {number} acknowledged by eva" in page
+    assert "Piet" not in page
+    told = " ".join(page.split())
+    assert "journalctl MERKWACHT_MENTION=1 + MERKWACHT_INCIDENT=1 + MERKWACHT_INCIDENT=3" in told
+
+
 @pytest.mark.parametrize("style", ["text", "json"])
 def test_no_secret_author_or_address_is_shown(desk: Desk, style: str) -> None:
     live(desk)
