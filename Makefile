@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: help demo test check lint format types dashboards train clean
+.PHONY: help demo test check lint format types dashboards train wheel deb man clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,16 @@ dashboards: $(VENV)/.installed-dev ## write the Grafana dashboards anew (ARGS=--
 
 types: $(VENV)/.installed-dev ## strict type check
 	$(BIN)/mypy
+
+wheel: $(BIN)/python ## build dist/merkwacht-….whl, for pip and pipx
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+deb: ## build dist/merkwacht_….deb for this Debian release (ARGS=--help tells how else)
+	/usr/bin/python3 deploy/debian/build.py $(ARGS)
+
+man: $(VENV)/.installed ## write the manual page to build/merkwacht.1; read it with: man -l build/merkwacht.1
+	@mkdir -p build
+	$(BIN)/merkwacht manual > build/merkwacht.1
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo-output
