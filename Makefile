@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+TOOLS  := $(VENV)-tools
 ARGS   ?=
 
-.PHONY: help demo test check lint format types dashboards train wheel deb man clean
+.PHONY: help demo test check lint format types security audit sbom dashboards train wheel deb man clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,7 +28,7 @@ demo: $(VENV)/.installed ## replay a week of an invented brand through the real 
 test: $(VENV)/.installed-dev ## run the whole suite (ARGS are passed to pytest)
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
-check: lint types test ## everything that must be green before a change lands
+check: lint types security test ## everything that must be green before a change lands
 
 lint: $(VENV)/.installed-dev ## style and format
 	$(BIN)/ruff check .
@@ -42,6 +43,23 @@ dashboards: $(VENV)/.installed-dev ## write the Grafana dashboards anew (ARGS=--
 
 types: $(VENV)/.installed-dev ## strict type check
 	$(BIN)/mypy
+
+security: $(VENV)/.installed-dev ## look for insecure code (bandit; the rest of its rules are in `lint`)
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive connectors classifiers alerts monitor deploy .ci
+
+$(TOOLS)/.installed: .ci/tools.txt | $(BIN)/python
+	$(BIN)/python -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement .ci/tools.txt
+	@touch $@
+
+audit: $(VENV)/.installed $(TOOLS)/.installed ## ask for known vulnerabilities of what is installed (needs the network)
+	@$(TOOLS)/bin/python .ci/audit.py $(wildcard $(VENV)/lib/python3*/site-packages)
+
+sbom: $(TOOLS)/.installed ## list what an installation consists of, as CycloneDX, in dist/
+	@rm -rf build/sbom
+	@$(BIN)/python -m venv --without-pip build/sbom
+	@$(BIN)/python -m pip --python build/sbom/bin/python install --quiet --disable-pip-version-check .
+	@$(TOOLS)/bin/python .ci/sbom.py build/sbom dist
 
 wheel: $(BIN)/python ## build dist/merkwacht-….whl, for pip and pipx
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .

@@ -158,8 +158,12 @@ class HubModel:
 
         folder, commit = self._folder()
         try:
-            config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            config = transformers.AutoConfig.from_pretrained(  # nosec B615 # a folder
+                folder, trust_remote_code=False
+            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(  # nosec B615 # a folder
+                folder, trust_remote_code=False
+            )
         except (ImportError, OSError, ValueError) as error:
             raise ModelError(
                 f"model {self.name}: not a model transformers can read: {_brief(error)}"
@@ -435,7 +439,7 @@ def _torch_runner(name: str, folder: Path, threads: int) -> Runner:
     torch.set_num_threads(threads)
     transformers.utils.logging.disable_progress_bar()
     try:
-        network = transformers.AutoModelForSequenceClassification.from_pretrained(
+        network = transformers.AutoModelForSequenceClassification.from_pretrained(  # nosec B615 # a folder
             folder, use_safetensors=True, trust_remote_code=False
         ).eval()
     except Exception as error:  # safetensors and torch raise errors of their own

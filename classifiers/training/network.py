@@ -71,7 +71,7 @@ class Network(nn.Module):
         precision: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        self.encoder = AutoModel.from_pretrained(
+        self.encoder = AutoModel.from_pretrained(  # nosec B615 # a folder
             str(base),
             add_pooling_layer=False,
             hidden_dropout_prob=0.0,

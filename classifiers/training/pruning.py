@@ -25,7 +25,8 @@ _TOKENS = 48
 
 def whole(base: Path) -> Network:
     """The encoder in ``base`` with all its layers, as it is before any training."""
-    return Network(base, layers=range(AutoConfig.from_pretrained(str(base)).num_hidden_layers))
+    config = AutoConfig.from_pretrained(str(base))  # nosec B615 # a folder
+    return Network(base, layers=range(config.num_hidden_layers))
 
 
 def choose_layers(network: Network, base: Path, texts: Sequence[str], keep: int) -> list[int]:
