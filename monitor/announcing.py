@@ -66,17 +66,21 @@ class Announcer:
         Signals found before are passed over. Several signals of one incident give one message.
         """
         happened: dict[int, _Happened] = {}
-        for signal in signals:
-            if unit.incidents.has_signal(signal.key):
+        found = list(signals)
+        known_keys = unit.incidents.known_signals([each.key for each in found])
+        shared = unit.incidents.shared({subject_of(each) for each in found})
+        round_ = self.teller.round(unit, now)
+        for signal in found:
+            if signal.key in known_keys:
                 continue
-            incident, event = self._place(unit, signal, now)
+            known_keys.add(signal.key)
+            incident, event = self._place(round_, signal, shared)
             if not incident.drill:
                 self._metrics.signals.labels(signal.brand, signal.kind.value).inc()
-            self._start_clocks(unit, incident, signal, now)
+            self._start_clocks(round_, incident, signal)
             known = happened.setdefault(incident.id, _Happened(incident, None, set()))
             known.incident, known.event = incident, _graver(known.event, event)
             known.mentions |= set(signal.mention_ids)
-        round_ = self.teller.round(unit, now)
         told = [
             (each, self._tell(round_, each.incident, each.event, each.mentions))
             for each in happened.values()
@@ -92,11 +96,16 @@ class Announcer:
             if each.event is not None
         ]
 
-    def _place(self, unit: Unit, signal: Signal, now: datetime) -> tuple[Incident, Event | None]:
-        mates = unit.incidents.mates(signal.brand, subject_of(signal))
+    def _place(
+        self, round_: Round, signal: Signal, shared: set[str]
+    ) -> tuple[Incident, Event | None]:
+        unit, now, subject = round_.unit, round_.now, subject_of(signal)
+        mates = unit.incidents.mates(signal.brand, subject) if subject in shared else []
         placed = correlate(signal, mates, now=now)
         if not isinstance(placed, Joined):
             incident = unit.incidents.open(incident_from(signal, placed.subject), now)
+            shared.add(subject)
+            round_.born(incident.id)
             if not signal.drill:
                 self._metrics.incidents_opened.labels(signal.kind.value).inc()
             return unit.incidents.join(incident.id, signal, now), placed.event
@@ -107,19 +116,20 @@ class Announcer:
             )
         return incident, placed.event
 
-    def _start_clocks(self, unit: Unit, incident: Incident, signal: Signal, now: datetime) -> None:
+    def _start_clocks(self, round_: Round, incident: Incident, signal: Signal) -> None:
         """Start the promises that this signal makes due and that do not run already."""
         rules = rules_of(signal)
         started = clocks_for(self._rules.clocks, rules=rules, severity=incident.severity)
         if not started:
             return
-        running = {run.name for run in unit.following.clocks(incident.id)}
+        runs = list(round_.clocks(incident.id))
         for options in started:
-            if options.name not in running:
-                clock = begin(options, self.teller.calendar, now)
+            if options.name not in {run.name for run in runs}:
+                clock = begin(options, self.teller.calendar, round_.now)
                 rule = next(each for each in options.rules if each in rules)
-                unit.following.start(incident.id, clock, rule)
-                unit.incidents.look([incident.id], now)
+                runs.append(round_.unit.following.start(incident.id, clock, rule))
+                round_.unit.incidents.look([incident.id], round_.now)
+        round_.keep_clocks(incident.id, runs)
 
     def tell(self, unit: Unit, incident: Incident, event: Event, now: datetime) -> Announcement:
         """Route one event of an incident: it ended, it was reopened, it became graver."""
@@ -176,7 +186,7 @@ class Announcer:
             event,
             routes=self._rules.routes,
             receivers=self._rules.receivers,
-            told=self._told(round_.unit, incident, event),
+            told=self._told(round_, incident, event),
             now=round_.now,
             traits=self.teller.traits(round_.unit, incident),
         )
@@ -190,12 +200,12 @@ class Announcer:
         return decisions
 
     @staticmethod
-    def _told(unit: Unit, incident: Incident, event: Event) -> list[Told]:
+    def _told(round_: Round, incident: Incident, event: Event) -> list[Told]:
         """Who was told. That it is over is told to those as well who heard of what became part of it."""
         numbers = [incident.id]
         if event is Event.RESOLVED:
-            numbers = unit.incidents.family(incident.id)
-        return [each for number in numbers for each in unit.outbox.told(number)]
+            numbers = round_.unit.incidents.family(incident.id)
+        return [each for number in numbers for each in round_.told(number)]
 
     def _announcement(
         self,

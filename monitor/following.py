@@ -18,7 +18,6 @@ from alerts.clocks import (
     Call,
     Clock,
     ClockOptions,
-    ClockState,
     begin,
     plan_clock,
     read,
@@ -204,10 +203,7 @@ class _Look:
             current, again = run, restart(clock, options, self._teller.calendar, history, self._now)
             if again.started_at != run.started_at:
                 self._end(run, clock, options, again.started_at)
-                self._unit.following.start(self._incident.id, again, run.rule)
-                current = ClockRun(
-                    self._incident.id, run.name, again.started_at, again.due_at, ClockState.RUNNING
-                )
+                current = self._unit.following.start(self._incident.id, again, run.rule)
             reading = read(again, options, history, self._now)
             kept = self._unit.following.read(current, reading, ended_at=self._now if over else None)
             self._count(current, kept)

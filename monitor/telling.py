@@ -254,6 +254,13 @@ class Round:
             self._pages[number] = pages.get(number, [])
         self._fetch_histories(numbers)
 
+    def born(self, incident_id: int) -> None:
+        """An incident was opened in this transaction: there is nothing to be asked of the store."""
+        self._clocks[incident_id] = []
+        self._told[incident_id] = []
+        self._missed[incident_id] = []
+        self._pages[incident_id] = []
+
     def changed(self, incident_id: int) -> None:
         """Something happened to an incident outside this round: what is known of it is asked anew."""
         self._histories.pop(incident_id, None)

@@ -53,6 +53,8 @@ class Following:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._started: dict[tuple[int, str, datetime], ClockRow] = {}
+        """Those of this transaction, which the database need not know yet."""
 
     # -- when to look --------------------------------------------------------------------------
 
@@ -77,19 +79,19 @@ class Following:
 
     # -- clocks --------------------------------------------------------------------------------
 
-    def start(self, incident_id: int, clock: Clock, rule: str) -> None:
-        """Keep a clock that was started."""
-        self._session.add(
-            ClockRow(
-                incident_id=incident_id,
-                name=clock.name,
-                started_at=clock.started_at,
-                due_at=clock.due_at,
-                rule=rule,
-                outcome=ClockState.RUNNING.value,
-            )
+    def start(self, incident_id: int, clock: Clock, rule: str) -> ClockRun:
+        """Keep a clock that was started; gives back how it is kept."""
+        row = ClockRow(
+            incident_id=incident_id,
+            name=clock.name,
+            started_at=clock.started_at,
+            due_at=clock.due_at,
+            rule=rule,
+            outcome=ClockState.RUNNING.value,
         )
-        self._session.flush()
+        self._session.add(row)
+        self._started[incident_id, clock.name, clock.started_at] = row
+        return _to_run(row)
 
     def clocks(self, incident_id: int) -> list[ClockRun]:
         """The latest run of each clock of an incident."""
@@ -120,7 +122,8 @@ class Following:
         self, run: ClockRun, reading: Reading, *, ended_at: datetime | None = None
     ) -> ClockRun:
         """Keep how a clock stands now; gives back how it is kept."""
-        row = self._session.get_one(ClockRow, (run.incident_id, run.name, run.started_at))
+        key = (run.incident_id, run.name, run.started_at)
+        row = self._started.get(key) or self._session.get_one(ClockRow, key)
         row.outcome, row.due_at = reading.state.value, reading.due_at
         row.stopped_at, row.ended_at = reading.stopped_at, ended_at
         for milestone, at in reading.done:

@@ -66,6 +66,8 @@ class Incidents:
         self._session = session
         self.chain = History(session)
         """The history of all incidents."""
+        self._opened: list[IncidentRow] = []
+        """Held: else what is opened would be read again for each further word about it."""
         self.evidence = Evidence(session)
         """What their posts said."""
 
@@ -74,6 +76,27 @@ class Incidents:
         return (
             self._session.exec(select(SignalRow.id).where(SignalRow.key == key)).first() is not None
         )
+
+    def known_signals(self, keys: Collection[str]) -> set[str]:
+        """Which of these keys signals have that were found before."""
+        wanted, found = list(keys), set[str]()
+        for start in range(0, len(wanted), _CHUNK):
+            query = select(SignalRow.key).where(
+                col(SignalRow.key).in_(wanted[start : start + _CHUNK])
+            )
+            found |= set(self._session.exec(query))
+        return found
+
+    def shared(self, subjects: Collection[str]) -> set[str]:
+        """Which of these subjects any incident has that may have :meth:`mates`, of whatever brand."""
+        wanted, found = list(subjects), set[str]()
+        for start in range(0, len(wanted), _CHUNK):
+            some = col(IncidentRow.subject).in_(wanted[start : start + _CHUNK])
+            for which in (BURNING, MERGED):
+                found |= set(
+                    self._session.exec(select(IncidentRow.subject).where(text(which), some))
+                )
+        return found
 
     def burning(self, brand: str | None = None) -> list[Incident]:
         """The incidents that are open or acknowledged, of one brand or all, oldest first."""
@@ -150,6 +173,7 @@ class Incidents:
         )
         self._session.add(row)
         self._session.flush()
+        self._opened.append(row)
         incident = to_incident(row)
         self.note(incident.id, now, PROGRAM, Happened.OPENED, signal.key)
         return incident
@@ -182,7 +206,6 @@ class Incidents:
             )
         )
         self.link(incident_id, signal.mention_ids, now)
-        self._session.flush()
         return to_incident(row)
 
     def link(
@@ -195,8 +218,10 @@ class Incidents:
             mention_ids: of the mentions, known ones included.
             now: the present; without it the moment of the incident's last signal.
         """
-        self._session.flush()
         wanted = list(dict.fromkeys(mention_ids))
+        if not wanted:
+            return
+        self._session.flush()
         new = []
         for start in range(0, len(wanted), _CHUNK):
             chunk = wanted[start : start + _CHUNK]

@@ -115,6 +115,7 @@ class Waiting:
             query = query.where(col(row.incident_id).in_(incident_ids))
         if upto is not None:
             query = query.where(col(row.id) <= upto)
+        self._session.flush()
         found = [_to_kept(tuple(each)) for each in self._session.connection().execute(query)]
         return sorted(found, key=lambda each: each.id)
 
@@ -142,6 +143,7 @@ class Waiting:
             func.min(col(row.not_before)).filter(kept),
             func.max(col(row.id)),
         ).where(col(row.group_key) == _text(key))
+        self._session.flush()
         first, hurried, quiet, later, last = self._session.connection().execute(query).one()
         return Pile(first, hurried > 0, quiet > 0, later, last or 0)
 

@@ -271,6 +271,7 @@ class Outbox:
 
     def gathered(self, notification_id: int) -> Gathered | None:
         """What a message tells of that was begun, counted where it lies; None: of nothing."""
+        self._session.flush()
         row, about = NotificationAboutRow, IncidentRow
         over = col(row.event) == Event.RESOLVED.value
         counts = (
