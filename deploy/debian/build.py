@@ -237,7 +237,11 @@ def _beside(stage: Path, environment: Mapping[str, str]) -> None:
     _write(stage / "usr/share/man/man1/merkwacht.1.gz", page.encode(), compressed=True)
     for shell, place in COMPLETIONS.items():
         asking = {**environment, "_MERKWACHT_COMPLETE": f"source_{shell}"}
-        _write(stage / place, _output(own, asking).encode())
+        script = _output(own, asking).strip() + "\n"
+        if shell == "zsh":
+            # Loaded at the first TAB, and that one wants an answer, too.
+            script += "\n_merkwacht_completion\n"
+        _write(stage / place, script.encode())
 
 
 def _bundled(stage: Path) -> Iterator[str]:
