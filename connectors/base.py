@@ -65,6 +65,9 @@ class Post:
     thread: str | None = None
     """Address of what it answers or stands under: the post that began the conversation, a story, a
     video. None: it answers nothing, or the source does not say."""
+    images: tuple[str, ...] = ()
+    """Addresses of pictures attached to it, a few at most. Kept only until their text was read, where
+    that is wanted."""
 
 
 @dataclass(frozen=True, slots=True)

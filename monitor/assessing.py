@@ -39,11 +39,27 @@ def _careful(queued: Sequence[Queued]) -> Sequence[Queued]:
     return [item for item in queued if item.tries < SUSPECT_TRIES]
 
 
-def _marked(signal: Signal) -> Signal:
-    """The same, telling that a leak in it rests on a second opinion."""
+def _marked(signal: Signal, *marks: str) -> Signal:
+    """The same, telling what a leak in it rests on: a second opinion, a picture."""
     if "leak_score" not in signal.facts:
         return signal
-    return replace(signal, facts={**signal.facts, "second_opinion": True})
+    return replace(signal, facts={**signal.facts, **dict.fromkeys(marks, True)})
+
+
+def _with_picture(item: Queued, words: Assessment, picture: Assessment) -> Assessment:
+    """What the words mean, with the leak that a picture shows where that is the graver one.
+
+    Its findings lie behind the words, as if it followed them on the next line: nothing of what is shown
+    is masked by mistake.
+    """
+    if picture.leak.score <= words.leak.score:
+        return words
+    behind = len(item.mention.post.text) + 1
+    findings = tuple(
+        replace(each, start=each.start + behind, end=each.end + behind)
+        for each in picture.leak.findings
+    )
+    return replace(words, leak=replace(picture.leak, findings=findings))
 
 
 class AssessStep:
@@ -107,14 +123,14 @@ class AssessStep:
             self._metrics.queue.set(0)
             return 0, []
         try:
-            opinions = self._opinions(queued)
-            raised = self._raised(queued, opinions)
+            opinions, pictured = self._look_into_pictures(queued, self._opinions(queued))
+            raised = self._raised(queued, opinions, pictured)
             opinions = [
                 raised.get(item.mention.id, opinion)
                 for item, opinion in zip(queued, opinions, strict=True)
             ]
             now = self._now()
-            announcements = self._keep(queued, opinions, now, raised)
+            announcements = self._keep(queued, opinions, now, raised, pictured)
         except (ModelError, StoreError):
             self._excused.update((item.mention.id, item.tries) for item in queued)
             raise
@@ -127,9 +143,15 @@ class AssessStep:
         return replace(item, tries=self._excused.get(item.mention.id, item.tries))
 
     def _raised(
-        self, queued: Sequence[Queued], opinions: Sequence[Assessment | None]
+        self,
+        queued: Sequence[Queued],
+        opinions: Sequence[Assessment | None],
+        pictured: Collection[int],
     ) -> Mapping[int, Assessment]:
-        """What a second opinion on the doubtful ones raised, by id of the mention."""
+        """What a second opinion on the doubtful ones raised, by id of the mention.
+
+        It is asked about words; nobody is asked about what a picture shows.
+        """
         if self._second is None:
             return {}
         now = self._now()
@@ -137,7 +159,9 @@ class AssessStep:
             [
                 (item.mention, opinion)
                 for item, opinion in zip(queued, opinions, strict=True)
-                if opinion is not None and self._may_wake(item, now)
+                if opinion is not None
+                and item.mention.id not in pictured
+                and self._may_wake(item, now)
             ]
         )
 
@@ -147,6 +171,7 @@ class AssessStep:
         opinions: Sequence[Assessment | None],
         now: datetime,
         raised: Collection[int],
+        pictured: Collection[int],
     ) -> list[Announcement]:
         """Everything that follows from a batch, in one transaction."""
         found = {
@@ -160,7 +185,11 @@ class AssessStep:
                     unit.mentions.fail(item.mention.id)
             new = unit.mentions.assess(found, self.version, now)
             signals = [
-                _marked(signal) if item.mention.id in raised else signal
+                _marked(
+                    signal,
+                    *["second_opinion"] * (item.mention.id in raised),
+                    *["in_picture"] * (item.mention.id in pictured),
+                )
                 for item in queued
                 if item.mention.id in new and self._may_wake(item, now)
                 for signal in signals_of(
@@ -195,6 +224,24 @@ class AssessStep:
         finally:
             self._metrics.model_seconds.observe(time.monotonic() - began)
         return [self._alone(item, text) for item, text in zip(queued, texts, strict=True)]
+
+    def _look_into_pictures(
+        self, queued: Sequence[Queued], opinions: Sequence[Assessment | None]
+    ) -> tuple[list[Assessment | None], set[int]]:
+        """The same with leaks that only pictures show, and the ids of those."""
+        shown = [
+            (place, item, words)
+            for place, (item, words) in enumerate(zip(queued, opinions, strict=True))
+            if item.pictured and words is not None
+        ]
+        result, pictured = list(opinions), set()
+        for place, item, words in shown:
+            picture = self._alone(item, Text(item.pictured, words.language))
+            if picture is not None:
+                result[place] = both = _with_picture(item, words, picture)
+                if both is not words:
+                    pictured.add(item.mention.id)
+        return result, pictured
 
     def _alone(self, item: Queued, text: Text) -> Assessment | None:
         try:

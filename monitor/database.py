@@ -22,7 +22,7 @@ from sqlmodel import Session
 
 from monitor import copying
 
-HEAD = "0014"
+HEAD = "0015"
 """The newest migration: what this program reads and writes. A test compares it with the scripts."""
 
 BUSY_TIMEOUT_SECONDS = 5.0

@@ -92,6 +92,7 @@ class PollStep:
         now: Callable[[], datetime],
         rng: random.Random,
         stored: Callable[[], object],
+        with_pictures: bool = False,
     ) -> None:
         self.sources = {source.name: source for source in sources}
         self._store = store
@@ -102,6 +103,7 @@ class PollStep:
         self._now = now
         self._rng = rng
         self._stored = stored
+        self._with_pictures = with_pictures
         self._in_flight: set[str] = set()
         self._unrecorded: dict[str, Callable[[], None]] = {}
         self._agreed: dict[str, timedelta] = {}
@@ -202,6 +204,8 @@ class PollStep:
         with self._store.write() as unit:
             before = unit.mentions.newest()
             added = unit.mentions.add(mentions, now)
+            if self._with_pictures:
+                unit.pictures.wait(mentions, now)
             newest = unit.mentions.newest()
             brands = [brand.name for brand in source.brands]
             withdrawn = unit.mentions.withdraw(page.deleted, brands, now)

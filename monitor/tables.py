@@ -221,6 +221,8 @@ class MentionRow(SQLModel, table=True):
     """When we heard that its platform deleted it: the row stays, empty, so that it does not come again."""
     thread: str | None = None
     """Address of the conversation it belongs to."""
+    pictured: str | None = None
+    """Text that was read in its pictures."""
     __table_args__ = (
         UniqueConstraint("brand", "platform", "post_id"),
         Index("ix_mention_brand_published_at", "brand", "published_at"),
@@ -248,6 +250,21 @@ class VersionRow(SQLModel, table=True):
     """When we saw that it says something else."""
     assessment: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True), nullable=True))
     """What the classifiers thought of this text, in short."""
+
+
+class PictureRow(SQLModel, table=True):
+    """A picture of a mention that waits to be read."""
+
+    __tablename__ = "picture"
+    id: int | None = Field(default=None, primary_key=True)
+    mention_id: int = Field(foreign_key="mention.id", ondelete="CASCADE")
+    url: str
+    due_at: datetime = _moment()
+    tries: int
+    __table_args__ = (
+        UniqueConstraint("mention_id", "url"),
+        Index("ix_picture_due_at", "due_at"),
+    )
 
 
 class SightingRow(SQLModel, table=True):

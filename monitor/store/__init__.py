@@ -37,6 +37,7 @@ from monitor.store.mentions import Mentions
 from monitor.store.news import Waiting
 from monitor.store.outages import Outages
 from monitor.store.outbox import Outbox
+from monitor.store.pictures import Pictures
 from monitor.store.register import Register
 from monitor.store.silences import Silences
 from monitor.store.sources import Sources
@@ -56,6 +57,7 @@ class Unit:
         self.spending = Spending(session)
         self.mentions = Mentions(session)
         self.copies = Copies(session)
+        self.pictures = Pictures(session)
         self.crowd = Crowd(session)
         self.incidents = Incidents(session)
         self.outbox = Outbox(session)

@@ -276,6 +276,8 @@ def _content(mention: MentionRow, assessment: AssessmentRow | None) -> dict[str,
         "matched": list(mention.matched),
         "story": mention.story,
     }
+    if mention.pictured:
+        found["pictured"] = mention.pictured
     if mention.thread is not None:
         found["thread"] = mention.thread
     if assessment is not None:

@@ -41,6 +41,7 @@ from monitor.tables import (
     IncidentMentionRow,
     IncidentRow,
     MentionRow,
+    PictureRow,
     SightingRow,
     VersionRow,
 )
@@ -97,6 +98,8 @@ class Queued:
     imported: bool
     tries: int
     """Assessments begun and not finished."""
+    pictured: str = ""
+    """Text in its pictures, as far as it was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +156,13 @@ _EMPTY = (
         matched=[],
         page=None,
         thread=None,
+        pictured=None,
         deleted_at=bindparam("now"),
     ),
     delete(VersionRow).where(col(VersionRow.mention_id).in_(_NUMBERS)),
     delete(SightingRow).where(col(SightingRow.mention_id).in_(_NUMBERS)),
     delete(AnchorRow).where(col(AnchorRow.mention_id).in_(_NUMBERS)),
+    delete(PictureRow).where(col(PictureRow.mention_id).in_(_NUMBERS)),
 )
 _BEGUN = (
     update(MentionRow)
@@ -428,7 +433,9 @@ class Mentions:
         """The oldest mentions without an assessment."""
         query = select(MentionRow).where(text(QUEUED)).order_by(col(MentionRow.id)).limit(limit)
         rows = self._session.connection().execute(query)
-        return [Queued(to_mention(row), row.imported, row.tries) for row in rows]
+        return [
+            Queued(to_mention(row), row.imported, row.tries, row.pictured or "") for row in rows
+        ]
 
     def begin_assessment(self, queued: Sequence[Queued]) -> None:
         """Leave a mark that these are being assessed: one that kills the process is found by it.
