@@ -81,6 +81,10 @@ class ScratchStore(Store):
             self._connection, expire_on_commit=False, join_transaction_mode="create_savepoint"
         )
 
+    def give_back(self) -> int:
+        """Nothing: the whole file goes when the backtest is over."""
+        return 0
+
     def close(self) -> None:
         """Let go of the file."""
         self._connection.close()
