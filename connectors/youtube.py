@@ -48,10 +48,13 @@ _LONGEST_SEARCH = 300
 _MAX_BYTES = 8 * 2**20
 _LONGEST_TOKEN = 2_000
 _MOST_THREADS = 2_000
+_STATISTICS_PAGE = 50
+_MOST_CHANNELS = 5_000
 _OWN_SHARE = 5
 """One part in so many of the day's units is kept for one's own channels."""
 _CHANNEL, _VIDEO = "channel ", "video "
 _ID = re.compile(r"[A-Za-z0-9_.-]{5,100}")
+_CHANNEL_ID = r"UC[A-Za-z0-9_-]{22}"
 _GONE = frozenset({"commentsDisabled", "videoNotFound", "notFound", "forbidden"})
 """Why a found video has no comments to read; of an own channel a person must hear it."""
 _DAY_IS_OVER = frozenset({"quotaExceeded", "dailyLimitExceeded"})
@@ -93,6 +96,9 @@ class YoutubeOptions(BaseOptions):
     """Found videos whose comments are read, the latest first. Default 20."""
     watch_hours: float = Field(default=72.0, ge=1, le=24 * 90)
     """Hours after its upload that the comments on a found video are read. Default 72."""
+    followers: bool = True
+    """Whether the subscribers of an author's channel are asked for, as reach: a call for each 50
+    authors that are new today. Default true."""
     language: str | None = Field(default=None, pattern=r"^[a-z]{2}$")
     """Language whose videos the search prefers, as "nl". Default: none."""
     max_pages: int = Field(default=5, ge=1, le=100)
@@ -120,7 +126,7 @@ class YoutubeOptions(BaseOptions):
     @classmethod
     def _are_channels(cls, channels: tuple[str, ...]) -> tuple[str, ...]:
         for channel in channels:
-            if not re.fullmatch(r"UC[A-Za-z0-9_-]{22}", channel):
+            if not re.fullmatch(_CHANNEL_ID, channel):
                 raise ValueError(
                     f"{channel!r} is no channel id: it begins with UC and has 24 characters; "
                     "youtube.com/account_advanced shows it"
@@ -168,6 +174,9 @@ class YoutubeConnector:
         self._state = _State("")
         self._spent: Counter[str] = Counter()
         """Taken off the quota, and not told with a page yet."""
+        self._channels: dict[str, int | None] = {}
+        """Subscribers of channels, as far as asked for on the day of ``_counted_on``."""
+        self._counted_on = ""
 
     def fetch(self, cursor: Cursor | None) -> Iterator[Page]:
         """Yield what is new, newest first. See :class:`connectors.base.Connector`."""
@@ -223,6 +232,7 @@ class YoutubeConnector:
         )
         since = (now if last is None else datetime.fromtimestamp(last, UTC)) - back
         posts: list[Post] = []
+        authors: dict[str, object] = {}
         rejects: list[Reject] = []
         for search in self._searches():
             if self._state.searches >= self._options.searches_per_day:
@@ -249,9 +259,10 @@ class YoutubeConnector:
                     continue
                 if post.id not in self._state.videos:
                     posts.append(post)
+                    authors[post.id] = item["snippet"].get("channelId")
                     self._state.videos[post.id] = int(post.published_at.timestamp())
         self._state.searched = int(now.timestamp())
-        return posts, rejects
+        return self._with_followers(posts, authors), rejects
 
     def _search(self, search: str, since: datetime) -> list[Any]:
         params = {
@@ -336,6 +347,7 @@ class YoutubeConnector:
         except _GoneError:
             return Answer(())
         posts: list[Post] = []
+        authors: dict[str, object] = {}
         rejects: list[Reject] = []
         moments: list[int] = []
         now = self._context.now()
@@ -348,10 +360,13 @@ class YoutubeConnector:
                     is_first = comment["id"] == item["snippet"]["topLevelComment"]["id"]
                     post = _comment(comment, item["snippet"], now, replies if is_first else 0)
                     posts.append(replace(post, about_brand=own))
+                    authors[post.id] = (comment["snippet"].get("authorChannelId") or {}).get(
+                        "value"
+                    )
             except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 rejects.append(_odd(item, error))
         return Answer(
-            posts,
+            self._with_followers(posts, authors),
             newest=max(moments, default=None),
             oldest=min(moments, default=None),
             token=token,
@@ -396,6 +411,60 @@ class YoutubeConnector:
         for old in list(self._state.replies)[:-_MOST_THREADS]:
             del self._state.replies[old]
         return found
+
+    # --- reach ---
+
+    def _with_followers(self, posts: Sequence[Post], authors: Mapping[str, object]) -> list[Post]:
+        """Give the posts with the subscribers of their authors' channels, where they show them.
+
+        Asked for is what somebody will look at: of others' videos only what a query finds. It holds up
+        nothing: without it, or with the day's units nearly gone, a post comes without.
+
+        Args:
+            posts: of one answer.
+            authors: the channel of each, by the id of the post.
+        """
+        if not self._options.followers:
+            return list(posts)
+        if self._counted_on != self._state.day or len(self._channels) > _MOST_CHANNELS:
+            self._counted_on, self._channels = self._state.day, {}
+        wanted = dict.fromkeys(
+            channel
+            for post in posts
+            if isinstance(channel := authors.get(post.id), str)
+            and re.fullmatch(_CHANNEL_ID, channel)
+            and channel not in self._channels
+            and (post.about_brand or self._is_wanted(post))
+        )
+        for start in range(0, len(wanted), _STATISTICS_PAGE):
+            if not self._ask_subscribers(list(wanted)[start : start + _STATISTICS_PAGE]):
+                break
+        return [
+            replace(post, author_followers=self._channels.get(str(authors.get(post.id))))
+            for post in posts
+        ]
+
+    def _is_wanted(self, post: Post) -> bool:
+        return any(query.match(post.text, author=post.author) for query in self._context.queries)
+
+    def _ask_subscribers(self, channels: Sequence[str]) -> bool:
+        """Ask for the subscribers of up to 50 channels; whether it is worth asking for more."""
+        if self._state.units >= self._options.units_per_day * (_OWN_SHARE - 1) // _OWN_SHARE:
+            return False
+        params = {
+            "part": "statistics",
+            "id": ",".join(channels),
+            "maxResults": str(_STATISTICS_PAGE),
+        }
+        try:
+            found, _ = self._items(self._counted("/channels", params))
+        except ConnectorError:
+            return False
+        self._channels |= dict.fromkeys(channels)  # those that are gone are not asked for again
+        for item in found:
+            if isinstance(item, dict) and item.get("id") in self._channels:
+                self._channels[item["id"]] = _subscribers(item.get("statistics"))
+        return True
 
     # --- the way out ---
 
@@ -535,6 +604,14 @@ def _comment(
         edited_at=min(edited, now) if edited > published else None,
         thread=f"https://www.youtube.com/watch?v={_ident(video)}" if video else None,
     )
+
+
+def _subscribers(statistics: object) -> int | None:
+    """How many a channel shows; Google rounds the number and writes it as text."""
+    if not isinstance(statistics, dict) or statistics.get("hiddenSubscriberCount"):
+        return None
+    text = statistics.get("subscriberCount")
+    return int(text) if isinstance(text, str) and re.fullmatch(r"[0-9]{1,15}", text) else None
 
 
 def _seconds(comment: Mapping[str, Any]) -> int:

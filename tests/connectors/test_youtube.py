@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -42,6 +43,8 @@ class DataApi:
         self.generation = 0
         """Of page tokens: those of an earlier one have expired."""
         self.refuses: dict[str, Reply] = {}
+        self.subscribers: dict[str, dict[str, Any]] = {}
+        """Statistics of channels."""
 
     def upload(self, title: str, ident: str = "", **fields: Any) -> str:
         ident = ident or f"video{len(self.videos):06}"
@@ -104,6 +107,16 @@ class DataApi:
         if method == "comments":
             thread = next(one for one in self.threads if one["id"] == query["parentId"])
             return answer({"items": thread["replies"][::-1]})
+        return self._channels(query) if method == "channels" else self._page(query)
+
+    def _channels(self, query: Mapping[str, str]) -> Reply:
+        wanted = query["id"].split(",")
+        assert query["part"] == "statistics"
+        assert len(wanted) <= 50
+        shown = {ident: self.subscribers[ident] for ident in wanted if ident in self.subscribers}
+        return answer({"items": [{"id": one, "statistics": many} for one, many in shown.items()]})
+
+    def _page(self, query: Mapping[str, str]) -> Reply:
         video, channel = query.get("videoId"), query.get("allThreadsRelatedToChannelId")
         if video in self.refuses:
             return self.refuses[video]
@@ -344,6 +357,72 @@ def test_a_query_of_wildcards_cannot_be_searched_for(finder: Poller, query: str)
     assert "search = false" in str(error)
 
 
+# --- reach ----------------------------------------------------------------------------------------
+
+
+def writer(number: int) -> dict[str, Any]:
+    return {"authorChannelId": {"value": f"UC{number:022}"}}
+
+
+def test_subscribers_of_an_author_are_the_reach_of_a_post(api: DataApi, poller: Poller) -> None:
+    poller.change(search=True)
+    api.subscribers = {
+        writer(1)["authorChannelId"]["value"]: {"subscriberCount": "1230"},
+        writer(2)["authorChannelId"]["value"]: {
+            "subscriberCount": "5",
+            "hiddenSubscriberCount": True,
+        },
+        OTHER: {"subscriberCount": "48900000"},
+    }
+    video = api.upload("Zonnehoek getest", "video999999")
+    for number in (1, 2, 3):
+        api.comment(f"van {number}", **writer(number))
+    api.comment("Zonnehoek? Nee.", video=video, channel=OTHER, **writer(1))
+    followers = {post.text: post.author_followers for post in poller.posts()}
+    assert followers == {
+        "Zonnehoek getest": 48_900_000,
+        "van 1": 1_230,
+        "van 2": None,
+        "van 3": None,
+        "Zonnehoek? Nee.": 1_230,
+    }
+
+
+def test_reach_is_asked_for_once_a_day_fifty_at_a_time_and_of_what_counts_only(
+    api: DataApi, poller: Poller, clock: MovedClock
+) -> None:
+    connector = YoutubeConnector(poller.options.model_copy(update={"search": True}), poller.context)
+    same = Polling(lambda: connector)
+    video = api.upload("Zonnehoek", "video999999")
+    api.comment("gaat over iets anders", video=video, channel=OTHER, **writer(200))
+    for number in range(60):
+        api.comment(f"nr {number}", **writer(number % 55))
+    same.posts()
+    asked = [request.query["id"].split(",") for request in poller.asked("channels")]
+    assert sorted(map(len, asked)) == [1, 5, 50]
+    assert len({channel for each in asked for channel in each}) == 56, "not of who says nothing"
+    api.comment("nog een keer", **writer(3))
+    same.posts()
+    assert len(poller.asked("channels")) == 3
+    clock.move(timedelta(days=1))
+    same.posts()
+    again = [ident for one in poller.asked("channels")[3:] for ident in one.query["id"].split(",")]
+    assert len(again) == len(set(again)) > 0
+
+
+@pytest.mark.parametrize("trouble", ["refused", "units", "off"])
+def test_without_reach_posts_come_all_the_same(api: DataApi, poller: Poller, trouble: str) -> None:
+    api.refuses = {"channels": refusal("quotaExceeded")} if trouble == "refused" else {}
+    if trouble == "units":
+        poller.change(units_per_day=1)
+    if trouble == "off":
+        poller.change(followers=False)
+    ident = api.comment("bij ons", **writer(1))
+    [post] = poller.posts()
+    assert (post.id, post.author_followers) == (ident, None)
+    assert len(poller.asked("channels")) == (1 if trouble == "refused" else 0)
+
+
 # --- the quota ------------------------------------------------------------------------------------
 
 
@@ -400,7 +479,7 @@ def test_what_was_left_when_the_units_ran_out_is_read_the_next_day(
     api.page = 3
     video = api.upload("Zonnehoek")
     said = [api.comment(f"nr {n}", video=video, channel=OTHER) for n in range(12)]
-    finder.change(units_per_day=2, max_pages=5)
+    finder.change(units_per_day=2, max_pages=5, followers=False)
     found = [ident for ident in finder.ids() if ident != video]
     assert len(found) == 6
     assert finder.ids() == []
