@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import sqlite3
 from collections.abc import Iterator
@@ -14,9 +15,11 @@ import pytest
 
 from monitor.app import App
 from monitor.daemon import Tick
+from monitor.log import set_up
 from monitor.store.feedback import Judgement, Verdict
 from tests.alerts.mailserver import Mailbox, mail_server
 from tests.fakes import FakeClock
+from tests.monitor.journald import Journald
 
 START = datetime(2026, 11, 9, 8, 0, tzinfo=UTC)
 
@@ -137,6 +140,41 @@ def test_a_leak_reaches_the_crisis_team_masked(stage: Stage, mails: Mailbox) -> 
     assert mail.get_body(("html",)) is not None
     assert "Winter2026" not in whole
     assert "vakkenvuller87" not in whole
+
+
+def test_one_number_tells_the_life_of_a_post_in_the_journal(
+    stage: Stage, tmp_path: Path, mails: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journald = Journald(tmp_path / "journal")
+    with (tmp_path / "stderr").open("w") as stderr:
+        found = os.fstat(stderr.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+        set_up(stream=stderr, journal=journald.path, repeat_seconds=300)
+        for text in ORDINARY:
+            stage.say(text)
+        stage.say(LEAK, author="vakkenvuller87")
+        stage.pass_time()
+        set_up(level="error", style="text")
+        entries = journald.waiting()
+    journald.close()
+    ((mention,),) = stage.ask("SELECT id FROM mention WHERE text LIKE '%scanner%'")
+
+    def life(field: str, number: str) -> list[str]:
+        return [each["MERKWACHT_EVENT"][0] for each in entries if number in each.get(field, ())]
+
+    assert life("MERKWACHT_MENTION", str(mention)) == [
+        "page_stored",
+        "announced",
+        "assessed",
+        "delivered",
+    ], "what follows from an assessment is put down with it"
+    (announced,) = [each for each in entries if each["MERKWACHT_EVENT"] == ["announced"]]
+    (incident,) = announced["MERKWACHT_INCIDENT"]
+    assert life("MERKWACHT_INCIDENT", incident) == ["told", "announced", "delivered"]
+    assert announced["PRIORITY"] == ["6"]
+    assert len(mails.mails) == 1
+    for planted in ("Winter2026", "vakkenvuller87", "scanner", "crisis@acme.example"):
+        assert planted not in str(entries)
 
 
 def test_a_threat_reaches_the_crisis_team(stage: Stage, mails: Mailbox) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import array
 import io
 import json
 import logging
 import os
 import re
-import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,54 +19,13 @@ from hypothesis import strategies as st
 
 from monitor import log
 from monitor.config import parse, secrets_of
+from tests.monitor.journald import Journald
 
 SECRETS = ("Zonnetje!2024", "xoxb-1234567890-planted", "s3cr3t/with space")
 HOSTILE = (
     'x"\n2026-11-22T10:00:00Z level=info event=delivered incident=1\r'
     "\x1b[31mred\x1b[0m\x9b2J\u2028\u202e"
 )
-
-
-class Heard:
-    """A socket where journald's would be, and what came there."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
-        self.large = 0
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(self.path)
-        self._socket.settimeout(5)
-
-    def next(self) -> dict[str, list[str]]:
-        """The fields of the next entry, as journald reads them."""
-        data, ancillary, _, _ = self._socket.recvmsg(1 << 20, socket.CMSG_SPACE(4))
-        for _, _, handles in ancillary:
-            (handle,) = array.array("i", handles[:4])
-            with os.fdopen(handle, "rb") as file:
-                file.seek(0)
-                data = file.read()
-            self.large += 1
-        return fields_of(data)
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-def fields_of(data: bytes) -> dict[str, list[str]]:
-    """An entry of the native protocol, read as its description says."""
-    fields: dict[str, list[str]] = {}
-    while data:
-        line, _, rest = data.partition(b"\n")
-        name, equals, value = line.partition(b"=")
-        if not equals:
-            (size,) = struct.unpack("<Q", rest[:8])
-            value, data = rest[8 : 8 + size], rest[8 + size :]
-            assert data[:1] == b"\n"
-            data = data[1:]
-        else:
-            data = rest
-        fields.setdefault(name.decode("ascii"), []).append(value.decode())
-    return fields
 
 
 @pytest.fixture
@@ -82,8 +38,8 @@ def stderr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TextIO]:
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Heard]:
-    heard = Heard(tmp_path / "journal")
+def journal(tmp_path: Path) -> Iterator[Journald]:
+    heard = Journald(tmp_path / "journal")
     yield heard
     heard.close()
 
@@ -112,7 +68,7 @@ def logged(style: str = "text") -> io.StringIO:
 # -- the journal -----------------------------------------------------------------------------------
 
 
-def test_an_entry_of_the_journal_has_its_fields(stderr: TextIO, journal: Heard) -> None:
+def test_an_entry_of_the_journal_has_its_fields(stderr: TextIO, journal: Journald) -> None:
     log.set_up(stream=stderr, journal=journal.path)
     log.logger("assess").warning("assessed", mention=[12, 13], leaks=1, band=None)
     entry = journal.next()
@@ -129,7 +85,7 @@ def test_an_entry_of_the_journal_has_its_fields(stderr: TextIO, journal: Heard) 
     assert stderr.read() == "", "told once, not twice"
 
 
-def test_a_traceback_goes_along_as_one_entry(stderr: TextIO, journal: Heard) -> None:
+def test_a_traceback_goes_along_as_one_entry(stderr: TextIO, journal: Journald) -> None:
     log.set_up(stream=stderr, journal=journal.path)
     log.logger("daemon").error("step_failed", step="detect", exc_info=ValueError(HOSTILE))
     entry = journal.next()
@@ -141,7 +97,7 @@ def test_a_traceback_goes_along_as_one_entry(stderr: TextIO, journal: Heard) -> 
     assert "\x1b" not in entry["MESSAGE"][0]
 
 
-def test_an_entry_too_large_for_a_datagram_arrives_whole(stderr: TextIO, journal: Heard) -> None:
+def test_an_entry_too_large_for_a_datagram_arrives_whole(stderr: TextIO, journal: Journald) -> None:
     log.set_up(stream=stderr, journal=journal.path)
     log.logger("poll").error("page_not_stored", error="x" * 600_000)
     log.logger("poll").error("page_not_stored", error="short")
@@ -161,7 +117,7 @@ def test_without_the_socket_a_line_goes_to_stderr_with_its_level(
 
 
 def test_stderr_that_does_not_lead_to_the_journal_gets_text(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: Heard
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: Journald
 ) -> None:
     monkeypatch.setenv("JOURNAL_STREAM", "8:1")
     with (tmp_path / "log").open("w+", encoding="utf-8") as file:
@@ -173,7 +129,7 @@ def test_stderr_that_does_not_lead_to_the_journal_gets_text(
 
 @pytest.mark.parametrize("style", ["text", "json"])
 def test_a_format_that_is_asked_for_is_given_also_under_systemd(
-    style: str, stderr: TextIO, journal: Heard
+    style: str, stderr: TextIO, journal: Journald
 ) -> None:
     log.set_up(stream=stderr, style=style, journal=journal.path)
     log.logger("poll").warning("poll_failed")
@@ -184,7 +140,7 @@ def test_a_format_that_is_asked_for_is_given_also_under_systemd(
 def test_a_journal_that_does_not_keep_up_loses_nothing_silently(
     stderr: TextIO, tmp_path: Path
 ) -> None:
-    slow = Heard(tmp_path / "slow")
+    slow = Journald(tmp_path / "slow")
     log.set_up(stream=stderr, journal=slow.path)
     told = log.logger("poll")
     number = 0
@@ -320,7 +276,7 @@ def test_the_secrets_of_a_configuration_are_all_found() -> None:
 
 @pytest.mark.parametrize("style", ["text", "json", "journal"])
 def test_no_configured_secret_gets_into_a_line_wherever_it_comes_from(
-    style: str, stderr: TextIO, journal: Heard
+    style: str, stderr: TextIO, journal: Journald
 ) -> None:
     log.set_up(stream=stderr, style="auto" if style == "journal" else style, journal=journal.path)
     address = "https://hooks.slack.com/services/T0/B0/planted-token"
