@@ -16,7 +16,7 @@ from alerts.routes import Decision, Told, plan, rules_of
 from monitor.log import logger, some
 from monitor.metrics import Metrics
 from monitor.store import Unit
-from monitor.telling import Round, Rulebook, Teller, rulebook_of
+from monitor.telling import MANY, Round, Rulebook, Teller, rulebook_of
 
 __all__ = ["Announcement", "Announcer", "Rulebook", "incident_from", "rulebook_of"]
 
@@ -53,8 +53,11 @@ class Announcer:
         installation: str,
         metrics: Metrics,
         links: LinkMaker | None = None,
+        many: int = MANY,
     ) -> None:
-        self.teller = Teller(rulebook, installation=installation, metrics=metrics, links=links)
+        self.teller = Teller(
+            rulebook, installation=installation, metrics=metrics, links=links, many=many
+        )
         """What the rulebook says; makes rounds."""
         self._rules = rulebook
         self._metrics = metrics

@@ -59,8 +59,10 @@ class FollowStep:
         announcer: Announcer,
         now: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
+        room: int = SLICE,
     ) -> None:
         self._store = store
+        self._room = room
         self._monotonic = monotonic
         self._announcer = announcer
         self._teller = announcer.teller
@@ -87,7 +89,7 @@ class FollowStep:
         announcements = []
         began, looked = self._monotonic(), 0
         with self._store.write() as unit:
-            round_ = self._teller.round(unit, now, room=SLICE)
+            round_ = self._teller.round(unit, now, room=self._room)
             while looked < limit:
                 numbers = unit.following.due(now, min(limit - looked, AT_A_TIME))
                 round_.prepare(numbers)

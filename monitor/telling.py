@@ -126,8 +126,10 @@ class Teller:
         installation: str,
         metrics: Metrics,
         links: LinkMaker | None = None,
+        many: int = MANY,
     ) -> None:
         self.rules = rules
+        self.many = many
         self.links = links
         self.installation = installation
         self.metrics = metrics
@@ -498,7 +500,7 @@ class Round:
         group = self.unit.news.group(key)
         options = given or (group.options if group else APART)
         group = replace(group or Group(options, None, None), options=options)
-        if group.gathering or self.unit.news.more_than(key, max(0, MANY - len(fresh))):
+        if group.gathering or self.unit.news.more_than(key, max(0, self._teller.many - len(fresh))):
             if fresh or asked:
                 self._gatherer.take_in(key, group, fresh, asked)
             if due:
@@ -541,11 +543,11 @@ class Round:
         self._store(key, Group(options, sent_at, planned.next_at), kept, stays)
 
     def _repeats_many(self, key: GroupKey, group: Group) -> bool:
-        due = repeats_at(group.options, group.sent_at)
+        due, many = repeats_at(group.options, group.sent_at), self._teller.many
         return (
             due is not None
             and due <= self.now
-            and len(self.burning(key, group.options, after=0, limit=MANY + 1)) > MANY
+            and len(self.burning(key, group.options, after=0, limit=many + 1)) > many
         )
 
     def _plan(
@@ -561,7 +563,7 @@ class Round:
             # What burns is looked at when its moment has come.
             return GroupPlan((), None, due)
         repeats = not waiting and due is not None
-        numbers = self.burning(key, options, after=0, limit=MANY) if repeats else ()
+        numbers = self.burning(key, options, after=0, limit=self._teller.many) if repeats else ()
         return plan_group(
             waiting,
             options,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from sqlalchemy import select as sa_select
 from sqlmodel import Session, col, func, select
 
 from alerts.base import Reason
@@ -17,6 +19,10 @@ PROGRAM = "merkwacht"
 """The actor of what nobody did by hand."""
 
 _HEAD = "history_head"
+
+# Words of other programs are none of these.
+_HAPPENED: Mapping[str, Happened] = {each.value: each for each in Happened}
+_REASONS: Mapping[str, Reason] = {each.value: each for each in Reason}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +44,16 @@ class HistoryEntry:
 
     def entry(self) -> Entry | None:
         """What clocks and escalation remember by; None for a word of another program."""
-        if self.event not in set(Happened):
+        what = _HAPPENED.get(self.event)
+        if what is None:
             return None
-        what = Happened(self.event)
         told = what in (Happened.TOLD, Happened.PASSED)
         return Entry(
             at=self.at,
             what=what,
             who=self.receiver if told else self.receiver or self.actor,
             page=self.page,
-            reason=Reason(self.reason) if self.reason in set(Reason) else None,
+            reason=_REASONS.get(self.reason),
             level=self.level,
         )
 
@@ -120,12 +126,27 @@ class History:
 
     def of(self, incident_ids: Collection[int]) -> list[HistoryEntry]:
         """The history of incidents, oldest first."""
+        row = IncidentEventRow
         query = (
-            select(IncidentEventRow)
-            .where(col(IncidentEventRow.incident_id).in_(incident_ids))
-            .order_by(col(IncidentEventRow.id))
+            sa_select(
+                col(row.at),
+                col(row.actor),
+                col(row.event),
+                col(row.note),
+                col(row.id),
+                col(row.incident_id),
+                col(row.receiver),
+                col(row.page),
+                col(row.reason),
+                col(row.level),
+                col(row.digest),
+            )
+            .where(col(row.incident_id).in_(incident_ids))
+            .order_by(col(row.id))
         )
-        return [_to_entry(row) for row in self._session.exec(query)]
+        # Rows as they are: a flood reads tens of thousands of them.
+        self._session.flush()
+        return [_to_entry(tuple(each)) for each in self._session.connection().execute(query)]
 
     def head(self) -> Head:
         """Where the whole history ends."""
@@ -178,17 +199,5 @@ def read_head(kept: MetaRow | None) -> Head:
         return EMPTY
 
 
-def _to_entry(row: IncidentEventRow) -> HistoryEntry:
-    return HistoryEntry(
-        at=row.at,
-        actor=row.actor,
-        event=row.event,
-        note=row.note,
-        id=row.id or 0,
-        incident_id=row.incident_id,
-        receiver=row.receiver,
-        page=row.page,
-        reason=row.reason,
-        level=row.level,
-        digest=row.digest,
-    )
+def _to_entry(values: tuple[Any, ...]) -> HistoryEntry:
+    return HistoryEntry(*values)
