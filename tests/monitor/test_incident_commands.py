@@ -118,6 +118,34 @@ def state(store: Store, number: int) -> IncidentState:
 # -- acting ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (("ack", "1"), "incident 1 is yours, eva"),
+        (("resolve", "1"), "incident 1 is resolved; those who were told of it will hear"),
+        (("merge", "1", "2"), "incident 2 is part of incident 1 now"),
+        (("note", "1", "called"), "noted in incident 1"),
+    ],
+)
+def test_a_command_answers_a_person_and_does_not_log(
+    run: Run, store: Store, folder: Path, words: tuple[str, ...], answer: str
+) -> None:
+    leak(store, folder)
+    leak(store, folder, 2, text="Zonnehoek lekt nog iets heel anders, zegt men in Ede")
+    done = run("incidents", *words)
+    assert (done.stdout, done.stderr) == ("", f"{answer}\n")
+
+
+def test_a_command_says_what_happens_where_that_is_asked_for(
+    run: Run, store: Store, folder: Path
+) -> None:
+    leak(store, folder)
+    done = run("-v", "incidents", "ack", "1")
+    assert done.stdout == ""
+    assert "event=announced part=announce incident=1" in done.stderr
+    assert "announced" not in run("incidents", "resolve", "1").stderr, "that time only"
+
+
 def test_an_incident_goes_from_hand_to_hand_to_its_end(
     run: Run, store: Store, folder: Path
 ) -> None:
