@@ -1,16 +1,18 @@
-"""How far searches were read that answer newest first and are gone down page by page.
+"""Keeps how far a source went down searches that answer newest first, by places of its own.
 
-The cursor of such a source: for each search, how far it was read and the descent that is under way,
-and marks of the posts delivered last, so that what is read again is not delivered again.
+The cursor, and no more, of sources that drive themselves (Mastodon, Bluesky): which way leads down, and
+whether a server goes in circles, only they can tell. For each search: how far it was read, the descent that
+is under way, and marks of the posts delivered last, so that what is read again is not delivered again. Where
+the moments of posts suffice, ``connectors.newestfirst`` does the whole reading.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 
 from connectors.base import Cursor, Post
+from connectors.marks import version_of
 
 MOST_REMEMBERED = 500
 
@@ -53,11 +55,11 @@ class Progress:
 
     def unseen(self, posts: Sequence[Post]) -> list[Post]:
         """The posts that were not delivered lately."""
-        return [post for post in posts if _mark(post) not in self.seen]
+        return [post for post in posts if version_of(post) not in self.seen]
 
     def remember(self, posts: Sequence[Post]) -> None:
         """Mark posts as delivered."""
-        self.seen.update(dict.fromkeys(map(_mark, posts)))
+        self.seen.update(dict.fromkeys(map(version_of, posts)))
         for mark in list(self.seen)[:-MOST_REMEMBERED]:
             del self.seen[mark]
 
@@ -67,8 +69,3 @@ class Progress:
             "descents": {key: asdict(each) for key, each in self.descents.items()},
             "seen": list(self.seen),
         }
-
-
-def _mark(post: Post) -> str:
-    """A mark of this version of a post: what was edited since counts as new."""
-    return hashlib.blake2b(f"{post.id} {post.edited_at}".encode(), digest_size=8).hexdigest()

@@ -1,6 +1,12 @@
-"""Searches that answer newest first, read through poll after poll, with nothing left between.
+"""Drives the reading of searches that answer newest first: poll after poll, with nothing left between.
 
-For sources whose answers begin with the latest post and go back page by page. The cursor keeps for
+For sources that tell the moment of each post, so that what is new, what lies between and what was read
+can be told by time alone: Hacker News, Reddit, YouTube, reviews. The source gives one function that asks
+for one page; everything else happens here. Where a place can only be named by ids of the source's own,
+and the source has to choose its way down, it drives itself and keeps its place in ``connectors.descent``;
+where posts are pushed as well, ``connectors.sweeping`` joins the two.
+
+Answers begin with the latest post and go back page by page. The cursor keeps for
 each search the newest moment seen and, as *gaps*, what lies below it and was not read yet, so that
 a crash in the middle of an answer loses nothing. New posts come before old gaps. A stretch before
 the newest post is read again each time, for posts that the source files late or that were edited;
@@ -9,12 +15,12 @@ what was delivered from that stretch is remembered, and not delivered again.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from connectors.base import ConnectorError, Cursor, Page, Post, Reject, SourceFault
+from connectors.marks import mark
 
 _MOST_GAPS = 20
 _MOST_REMEMBERED = 10_000
@@ -148,7 +154,7 @@ class _Progress:
     @classmethod
     def read(cls, cursor: Cursor | None, searches: Sequence[str]) -> _Progress:
         cursor = cursor or {}
-        keys = {_key(search) for search in searches}
+        keys = {mark(search) for search in searches}
         states = {
             key: _State(**{**state, "gaps": [Span(**gap) for gap in state["gaps"]]})
             for key, state in cursor.get("searches", {}).items()
@@ -164,7 +170,7 @@ class _Progress:
         """Ask for what is new, then for gaps, as far as ``pace.calls`` go."""
         overlap = int(pace.overlap.total_seconds())
         start = int((now - pace.backfill).timestamp())
-        state = self.states.setdefault(_key(search), _State(start))
+        state = self.states.setdefault(mark(search), _State(start))
         head = state.head(overlap)
         todo = [head, *state.gaps]
         latecomers: Span | None = None
@@ -197,17 +203,17 @@ class _Progress:
         fresh = []
         for post in answer.posts:
             moment = int(post.published_at.timestamp())
-            mark = _mark(post)
-            if moment >= span.since and mark not in self.seen:
+            known_as = _known_as(post)
+            if moment >= span.since and known_as not in self.seen:
                 fresh.append(post)
-                self.seen[mark] = moment
+                self.seen[known_as] = moment
         return fresh
 
     def _unheard(self, answer: Answer) -> list[Reject]:
         """Give the rejects that were not told before, and remember them like posts."""
         unheard = []
         for reject in answer.rejects:
-            ident = f"reject {_key(reject.reason + reject.excerpt)}"
+            ident = f"reject {mark(reject.reason + reject.excerpt)}"
             if ident not in self.seen:
                 unheard.append(reject)
                 self.seen[ident] = answer.newest or 0
@@ -263,10 +269,6 @@ def _iso(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _mark(post: Post) -> str:
+def _known_as(post: Post) -> str:
     """What tells this version of a post from others: what was edited since counts as new."""
     return post.id if post.edited_at is None else f"{post.id} {post.edited_at.isoformat()}"
-
-
-def _key(search: str) -> str:
-    return hashlib.blake2b(search.encode(), digest_size=8).hexdigest()

@@ -1,21 +1,23 @@
-"""What a brand query makes one look for, as plain clauses: for sources with simple searches.
+"""The least that a brand query makes one look for: clauses of which every match holds at least one.
 
-Such sources find words and phrases, but know no NEAR, no capitals and few operators. A *cover* is
-a list of clauses of which every match holds at least one: searching for them all finds at least
-what the query matches, and the query itself then decides. Exclusions and distances are left to it.
+For sources that put these clauses into words of their own (Hacker News, Reddit, YouTube): they join
+several by OR, or look for the beginning of a word, each in another way. A *cover* misses nothing, or there
+is none; it is as short as can be, since the query itself decides in the end. For sources that
+know no OR, so that each alternative costs a call and some of them has to be given up,
+``connectors.querysearches`` writes out whole searches and says what they miss. X has a language rich
+enough for the whole query: ``connectors.queryx``.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from connectors.query import Query
 from connectors.querysyntax import Near, Node, Not, Or, Term, TermKind
+from connectors.querytext import as_written
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _GLOB = re.compile(r"[*?]")
 _LEAST_STEM = 2
 _MOST_PIECES = 4
@@ -80,7 +82,7 @@ def _term(term: Term) -> list[Clause] | None:
         name = re.split(r"[.@]", term.words[0].text)[0]
         return [(Piece(name, handle=True),)]
     words = [word.text for word in term.words]
-    accented = _WORD.findall(unicodedata.normalize("NFKC", term.raw).casefold())
+    accented = as_written(term.raw)
     spellings = [" ".join(words), " ".join(accented)]
     spellings += [spelling.replace("'", "").replace("’", "") for spelling in spellings]
     # A phrase is also found in a hashtag, where its words are one.

@@ -1,24 +1,26 @@
-"""A brand query as plain searches and hashtags, for sources whose search knows no OR.
+"""A brand query written out as whole searches and hashtags, for sources whose search knows no OR.
 
-Each search is a few words, phrases or hashtags that must all be there; together they find at least
-what the query finds, save what is listed as missed. Exclusions, capitals, distances and wildcards
-are left to the query itself. X has a language of its own: see ``connectors.queryx``.
+For Mastodon and Bluesky, where each search is a call of its own: a few words, phrases or hashtags that
+must all be there. Parts are multiplied as far as there is room, so that each search is narrow; together they
+find at least what the query finds, save what is listed as missed, such as the ends of words. Exclusions,
+capitals and distances are left to the query itself. For sources that join alternatives,
+``connectors.querycover`` gives the least to look for, and misses nothing; X has a language of its own:
+``connectors.queryx``.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
 from connectors.querysyntax import Near, Node, Not, Or, Term, TermKind
+from connectors.querytext import as_written
 
 MOST_SEARCHES = 50
 """Searches that one query may become: more would cost more requests than any source allows."""
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _PLAIN = re.compile(r"[^\W_]+")
 _LEAST_STEM = 3
 _MOST_COMBINED = 4
@@ -138,7 +140,7 @@ class _Finder:
         if term.kind is TermKind.HANDLE:
             return list(self.handles(text))
         folded = [word.text for word in term.words]
-        accented = _WORD.findall(unicodedata.normalize("NFKC", term.raw).casefold())
+        accented = as_written(term.raw)
         forms = [folded, [word.replace("'", "") for word in folded]]
         if len(accented) == len(folded):
             forms.append(accented)

@@ -86,6 +86,14 @@ def fold_keeping_case(text: str) -> str:
     return text if text.isascii() else text.translate(_CASED)
 
 
+_WRITTEN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+
+
+def as_written(text: str) -> list[str]:
+    """The words of ``text`` in lower case with their accents, for sources that tell é from e."""
+    return _WRITTEN.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
 class Hit(NamedTuple):
     """Where something was found: first and last word, and the characters of the folded text."""
 

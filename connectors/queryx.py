@@ -9,13 +9,12 @@ missing posts, and is refused unless the caller asks for an approximation.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from connectors.querysyntax import Near, Node, Not, Or, Pattern, Term, TermKind
+from connectors.querytext import as_written
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _X_HANDLE = re.compile(r"[a-z0-9_]{1,15}")
 
 
@@ -156,7 +155,7 @@ def _searched(term: Term) -> _Part:
             return _phrase([name])
         return _Any((_Leaf(f"@{name}"), _Leaf(f"from:{name}")))
     folded = [word.text for word in term.words]
-    accented = _WORD.findall(unicodedata.normalize("NFKC", term.raw).casefold())
+    accented = as_written(term.raw)
     options = dict.fromkeys([_phrase(folded), _phrase(accented)])
     if len(accented) != len(folded) or len(options) == 1:
         return _phrase(folded)

@@ -8,7 +8,6 @@ both have come, so that a crash repeats a page, and what one poll may not ask fo
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -25,6 +24,7 @@ from connectors.base import (
     SourceFault,
 )
 from connectors.intake import Place, items
+from connectors.marks import mark, version_of
 from connectors.plaintext import one_line
 
 GIVE_UP_AFTER = timedelta(hours=48)
@@ -208,9 +208,9 @@ class _State:
         """Those that were not delivered lately; from now on they were."""
         fresh = []
         for post in posts:
-            mark = _mark(f"{post.id} {post.edited_at}")
-            if mark not in self.seen:
-                self.seen[mark] = int(post.published_at.timestamp())
+            version = version_of(post)
+            if version not in self.seen:
+                self.seen[version] = int(post.published_at.timestamp())
                 fresh.append(post)
         if len(self.seen) > _MOST_REMEMBERED:
             newest = sorted(self.seen.items(), key=lambda one: one[1])[-_MOST_REMEMBERED:]
@@ -221,9 +221,9 @@ class _State:
         """The same for what was set aside."""
         fresh = []
         for reject in rejects:
-            mark = _mark(f"reject {reject.reason} {reject.excerpt}")
-            if mark not in self.seen:
-                self.seen[mark] = int(now.timestamp())
+            told = mark(f"reject {reject.reason} {reject.excerpt}")
+            if told not in self.seen:
+                self.seen[told] = int(now.timestamp())
                 fresh.append(reject)
         return fresh
 
@@ -356,10 +356,6 @@ def _given_up(event: Event) -> Reject:
         "a post that was announced and could not be asked for, for two days",
         one_line(str({key: value for key, value in event.items() if key.endswith("id")}), 500),
     )
-
-
-def _mark(text: str) -> str:
-    return hashlib.blake2b(text.encode(errors="replace"), digest_size=8).hexdigest()
 
 
 def _moment(text: str | None) -> datetime | None:
