@@ -181,18 +181,21 @@ class Trial:
     """
 
     def __init__(self, prometheus: str) -> None:
-        self._url = prometheus
+        self._client = httpx.Client(base_url=prometheus, timeout=30)
         self.missing: list[str] = []
         self.without_number: list[str] = []
         """Queries that returned series and not one number: quantiles of what did not happen."""
 
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._client.close()
+
     def ask(self, where: str, expr: str, *, may_be_empty: bool = False) -> None:
         """One query: over the last minutes, as a panel does."""
         now = time.time()
-        answer = httpx.get(
-            f"{self._url}/api/v1/query_range",
+        answer = self._client.get(
+            "/api/v1/query_range",
             params={"query": _filled(expr), "start": now - 300, "end": now, "step": 5},
-            timeout=30,
         ).json()
         if answer["status"] != "success":
             self.missing.append(f"{where}: {answer['error']}")
@@ -205,9 +208,7 @@ class Trial:
 
     def rules(self) -> int:
         """How many rules were evaluated well."""
-        groups: list[dict[str, Any]] = httpx.get(f"{self._url}/api/v1/rules", timeout=30).json()[
-            "data"
-        ]["groups"]
+        groups: list[dict[str, Any]] = self._client.get("/api/v1/rules").json()["data"]["groups"]
         found = [rule for group in groups for rule in group["rules"]]
         self.missing += [
             f"rule {rule['name']}: {rule.get('lastError') or rule['health']}"
@@ -303,6 +304,7 @@ def _judge(prometheus: str, metrics: str, mails: int) -> list[str]:
     evaluated = trial.rules()
     if fault := _lint(metrics):
         trial.missing.append(f"promtool check metrics: {fault}")
+    trial.close()
     sys.stdout.write(f"without a number: {', '.join(trial.without_number) or 'none'}\n")
     sys.stdout.write(f"{len(queries)} queries asked, {evaluated} rules evaluated, {mails} mails\n")
     return trial.missing
