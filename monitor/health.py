@@ -11,10 +11,11 @@ import json
 import os
 import platform
 import sqlite3
-from collections.abc import Iterator, Mapping
+import ssl
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -39,6 +40,8 @@ from monitor.config import (
 from monitor.copying import in_words, size_of
 from monitor.database import HEAD, StoreError, explained, former, newer, schema_of
 from monitor.exposure import exposures
+from monitor.findings import Finding, Findings, Grade
+from monitor.means import budgets, clock, emptiness, free_now, growth, kernel_keeps_time
 from monitor.modes import name_of
 from monitor.release import program_version
 from monitor.store import Store, Unit
@@ -52,8 +55,6 @@ _RECENT = timedelta(days=7)
 _COPY_AGE = timedelta(days=30)
 """After so long a copy from before an upgrade has done its duty."""
 _LOG_LIMIT = 512 * 1024 * 1024
-_SPARE = 256 * 1024 * 1024
-"""Bytes that should be free besides what a copy of the database needs."""
 _LINE = 400
 
 _DARK_REMEDIES: Mapping[Darkness, str] = {
@@ -78,26 +79,6 @@ _DELIVERY_REMEDIES: Mapping[DeliveryFault, str] = {
 }
 
 
-class Grade(StrEnum):
-    """How a part fares."""
-
-    GOOD = "good"
-    NOTE = "note"
-    """Worth knowing, nothing to do."""
-    WRONG = "wrong"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """How one part of an installation fares."""
-
-    part: str
-    grade: Grade
-    what: str
-    remedy: str = ""
-    """What to do; of everything that is wrong."""
-
-
 @dataclass(frozen=True, slots=True)
 class Report:
     """One page on an installation."""
@@ -116,16 +97,44 @@ class Report:
         return tuple(each for each in self.findings if each.grade is Grade.WRONG)
 
 
-Findings = Iterator[Finding]
+def look_at_model(config: Config | None) -> Findings:
+    """Load the model of a configuration and have it answer."""
+    folder = None if config is None else config.classifiers.model
+    try:
+        model = EmbeddedModel(folder)
+        # Compares every file with what its description says, and loads them.
+        model.predict(["Alles is goed."])
+    except ModelError as error:
+        yield Finding(
+            "model",
+            Grade.WRONG,
+            one_line(str(error), _LINE),
+            "install Merkwacht again, or name a whole model folder in classifiers.model",
+        )
+    else:
+        yield Finding("model", Grade.GOOD, f"{model.version}: whole, loads and answers")
+    if config is not None and (
+        config.classifiers.sentiment_model or config.classifiers.abuse_model
+    ):
+        yield Finding(
+            "model", Grade.NOTE, "models of others are not tried here: merkwacht check --online"
+        )
 
 
-def examine(given: Path | None, *, now: datetime, running: Path = Path("/run")) -> Report:
+def examine(
+    given: Path | None,
+    *,
+    now: datetime,
+    running: Path = Path("/run"),
+    model: Callable[[Config | None], Iterable[Finding]] = look_at_model,
+) -> Report:
     """Look at everything.
 
     Args:
         given: the configuration; None: where it usually is.
         now: the present.
         running: where services leave word of themselves (``/run``).
+        model: looks at the model, which takes longer than all the rest.
     """
     findings = [*_versions()]
     config: Config | None = None
@@ -155,8 +164,8 @@ def examine(given: Path | None, *, now: datetime, running: Path = Path("/run")) 
         findings += _state_modes(database)
         findings += _data(database, config, now)
         findings += _daemon(database, HttpOptions() if config is None else config.http)
-    findings += _model(config)
-    findings += _time_service(running)
+    findings += model(config)
+    findings += clock(running, kept=kernel_keeps_time())
     return Report(
         findings=tuple(findings),
         valid=config is not None,
@@ -175,7 +184,8 @@ def _versions() -> Findings:
         "versions",
         Grade.GOOD,
         f"Merkwacht {program_version()}, schema {HEAD}, Python {platform.python_version()}, "
-        f"SQLite {sqlite3.sqlite_version}",
+        f"SQLite {sqlite3.sqlite_version}, ONNX Runtime {version('onnxruntime')}, "
+        f"{ssl.OPENSSL_VERSION}",
     )
 
 
@@ -256,7 +266,7 @@ def _data(database: Path, config: Config | None, now: datetime) -> Findings:
         yield Finding(
             "database", Grade.NOTE, f"{database}: not there yet; the daemon makes it when it starts"
         )
-        yield from _disk(database)
+        yield from free_now(database)
         return
     try:
         with explained(database):
@@ -269,8 +279,12 @@ def _data(database: Path, config: Config | None, now: datetime) -> Findings:
         Grade.GOOD,
         f"{database}: sound, {in_words(size_of(database))}, schema {schema}",
     )
+    try:
+        yield from emptiness(database)
+    except StoreError as error:
+        yield Finding("database", Grade.WRONG, one_line(str(error), _LINE), "try again in a while")
     yield from _log_size(database)
-    yield from _disk(database)
+    yield from free_now(database)
     yield from _copies(database, now)
     if schema != HEAD:
         yield _other_schema(database, schema)
@@ -313,22 +327,6 @@ def _log_size(database: Path) -> Findings:
         yield Finding("database", Grade.GOOD, f"write-ahead log {in_words(size)}")
 
 
-def _disk(database: Path) -> Findings:
-    if not database.parent.is_dir():
-        return
-    free, wanted = copying.free_beside(database), size_of(database) + _SPARE
-    if free < wanted:
-        yield Finding(
-            "disk",
-            Grade.WRONG,
-            f"{in_words(free)} free in {database.parent}, and {in_words(wanted)} should be: "
-            "room for a copy before an upgrade, and for growing",
-            "make room, give the disk more, or lower store.retention_days",
-        )
-    else:
-        yield Finding("disk", Grade.GOOD, f"{in_words(free)} free in {database.parent}")
-
-
 def _copies(database: Path, now: datetime) -> Findings:
     for each in former(database):
         made = datetime.fromtimestamp(each.stat().st_mtime, UTC)
@@ -361,6 +359,8 @@ def _rows(database: Path, config: Config | None, now: datetime) -> Findings:
             if config is not None:
                 yield from _sources(unit, config, now, running=running)
                 yield from _channels(unit, config, now)
+                yield from budgets(unit, config, now)
+                yield from growth(unit, database, config, now)
             yield from _clocks(unit)
     except StoreError as error:
         yield Finding("database", Grade.WRONG, one_line(str(error), _LINE), "try again in a while")
@@ -548,46 +548,6 @@ def _ask_ready(host: str, port: int) -> dict[str, float]:
         raise ValueError("not Merkwacht's answer") from None
     finally:
         connection.close()
-
-
-def _model(config: Config | None) -> Findings:
-    folder = None if config is None else config.classifiers.model
-    try:
-        model = EmbeddedModel(folder)
-        # Compares every file with what its description says, and loads them.
-        model.predict(["Alles is goed."])
-    except ModelError as error:
-        yield Finding(
-            "model",
-            Grade.WRONG,
-            one_line(str(error), _LINE),
-            "install Merkwacht again, or name a whole model folder in classifiers.model",
-        )
-    else:
-        yield Finding("model", Grade.GOOD, f"{model.version}: whole, loads and answers")
-    if config is not None and (
-        config.classifiers.sentiment_model or config.classifiers.abuse_model
-    ):
-        yield Finding(
-            "model", Grade.NOTE, "models of others are not tried here: merkwacht check --online"
-        )
-
-
-def _time_service(running: Path) -> Findings:
-    folder = running / "systemd" / "timesync"
-    if not folder.is_dir():
-        yield Finding(
-            "time", Grade.NOTE, "no systemd-timesyncd here; see that something keeps the clock"
-        )
-    elif not (folder / "synchronized").exists():
-        yield Finding(
-            "time",
-            Grade.WRONG,
-            "systemd-timesyncd runs and has not set the clock since the machine started",
-            "timedatectl timesync-status; let UDP port 123 out, or name a server of your own",
-        )
-    else:
-        yield Finding("time", Grade.GOOD, "systemd-timesyncd has set the clock")
 
 
 def _count(number: int, word: str) -> str:

@@ -16,7 +16,8 @@ import typer
 from monitor.commands.frame import EXIT_FAILURES, EXIT_USAGE, ConfigOption
 
 if TYPE_CHECKING:
-    from monitor.health import Finding, Report
+    from monitor.findings import Finding
+    from monitor.health import Report
 
 _NARROWEST, _WIDEST = 60, 110
 _MARKS = {"good": "ok", "note": "note", "wrong": "WRONG"}
@@ -36,8 +37,8 @@ def doctor(
 ) -> None:
     """Tell on one page how this installation fares, and what to do about each finding.
 
-    Looks at configuration, sources, channels, clocks, database, model, disk, time, permissions and
-    the daemon; changes and sends nothing. Exit status, for monitoring: 0 all is well, 1 something
+    Looks at configuration, sources, budgets, channels, clocks, database, model, disk, time,
+    permissions and the daemon; changes and sends nothing. Exit status, for monitoring: 0 all is well, 1 something
     is to be mended, 2 the configuration is wrong.
 
     Example: sudo -u merkwacht merkwacht doctor

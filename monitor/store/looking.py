@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, col, or_, select
+from sqlmodel import Session, col, func, or_, select
 
 from classifiers.base import Assessment
 from connectors.base import Mention
@@ -152,6 +152,13 @@ class Looking:
         }
         latest = {name: self._session.exec(query.limit(1)).first() for name, query in found.items()}
         return {name: at for name, at in latest.items() if at is not None}
+
+    def holdings(self) -> tuple[int, datetime | None]:
+        """How many mentions there are, and when the oldest was published."""
+        found = self._session.exec(
+            select(func.count(), func.min(col(MentionRow.published_at))).select_from(MentionRow)
+        ).one()
+        return found[0], found[1]
 
     def life_of(self, mention_id: int) -> Life | None:
         """All that happened to a mention; None where nothing is known of it, not even evidence."""

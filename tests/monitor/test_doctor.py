@@ -7,9 +7,11 @@ import os
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,14 +26,18 @@ from monitor.app import hold, open_pseudonyms
 from monitor.backup import key_of
 from monitor.cli import app
 from monitor.commands.doctor import as_json, write
+from monitor.config import Config
 from monitor.database import HEAD
-from monitor.health import Finding, Grade, Report, examine
+from monitor.findings import Finding, Grade
+from monitor.health import Report, examine, look_at_model
+from monitor.means import clock, forecast, kernel_keeps_time
 from monitor.store import Store
 from monitor.web import WebServer
 from tests.monitor.make import add_incident, add_notification, fresh_store, new_mention, sql
 from tests.monitor.old import make_old
 
 NOW = datetime.now(UTC)
+DAY = timedelta(days=1)
 AGO = NOW - timedelta(hours=3)
 VALID = Path(__file__).parent / "config" / "valid.toml"
 MODEL = Path(classifiers.__file__).parent / "model"
@@ -61,8 +67,20 @@ class Installation:
         with self.config.open("a") as file:
             file.write(f"\n{text}\n")
 
-    def examine(self) -> Report:
-        return examine(self.config, now=NOW, running=self.folder / "run")
+    def examine(self, now: datetime = NOW) -> Report:
+        return examine(self.config, now=now, running=self.folder / "run", model=known_model)
+
+
+@cache
+def embedded_model() -> tuple[Finding, ...]:
+    return tuple(look_at_model(None))
+
+
+def known_model(config: Config | None) -> Iterable[Finding]:
+    """What is found of the model: the embedded one is loaded once for all tests."""
+    if config is None or config.classifiers.model is None:
+        return embedded_model()
+    return look_at_model(config)
 
 
 @pytest.fixture
@@ -211,6 +229,35 @@ def old_copy_lies_about(it: Installation) -> None:
     os.utime(copy, (then, then))
 
 
+PAID = """
+[[sources]]
+kind = "x"
+name = "x"
+bearer_token = "none"
+interval_seconds = 900
+budget = { per_month = 100 }
+"""
+MID_MONTH = datetime(2026, 11, 16, tzinfo=UTC)
+
+
+def spend(it: Installation, amount: int) -> None:
+    it.add(PAID)
+    with it.store.write() as unit:
+        unit.spending.add("x", date(2026, 11, 3), {"post": 1}, {"post": Decimal(amount)})
+
+
+def file_of_an_early_version(it: Installation) -> None:
+    it.store.close()
+    with closing(sqlite3.connect(it.database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA auto_vacuum=NONE")
+        connection.execute("VACUUM")
+        connection.execute("INSERT INTO meta VALUES ('long', zeroblob(110000000))")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("PRAGMA secure_delete=OFF")
+        connection.execute("DELETE FROM meta WHERE key = 'long'")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def model_is_another(it: Installation) -> None:
     shutil.copytree(MODEL, it.folder / "model")
     with (it.folder / "model" / "tokenizer.json").open("a") as file:
@@ -257,6 +304,7 @@ def state_folder_is_missing(it: Installation) -> None:
         (disk_is_full, "disk", r"should be", "make room"),
         (log_has_grown, "database", r"-wal: 629 MB", "fuser"),
         (old_copy_lies_about, "database", r"before-0009: kept before", "rm "),
+        (file_of_an_early_version, "database", r"early version: .*110 MB of", "merkwacht vacuum"),
         (model_is_another, "model", r"tokenizer\.json is not the file", "install Merkwacht again"),
         (model_is_missing, "model", r"nowhere", "classifiers.model"),
         (state_folder_is_missing, "permissions", r"gone: no such folder", "install -d"),
@@ -320,6 +368,101 @@ def test_a_daemon_that_hangs_or_does_not_answer_is_found(sick: Installation) -> 
     assert "does not answer" in mute.what
     assert "systemctl restart" in hangs.remedy
     assert "systemctl restart" in mute.remedy
+
+
+@pytest.mark.parametrize(
+    ("spent", "grade", "what", "remedy"),
+    [
+        (20, Grade.GOOD, "20.00 USD of 100.00 USD a month spent, 80.00 USD left until 2026-12", ""),
+        (85, Grade.WRONG, "15.00 USD left until .*: not enough at the present pace", "before it"),
+        (100, Grade.WRONG, "counted and not read until 2026-12-01", "raise the budget of x"),
+    ],
+)
+def test_what_a_source_has_spent_is_told_and_warned_of(
+    sick: Installation, spent: int, grade: Grade, what: str, remedy: str
+) -> None:
+    spend(sick, spent)
+    (found,) = (each for each in sick.examine(MID_MONTH).findings if each.part == "budget")
+    assert found.grade is grade
+    assert re.search(what, found.what), found.what
+    assert remedy in found.remedy
+
+
+def test_a_budget_nearly_spent_at_the_end_of_its_month_is_no_finding(sick: Installation) -> None:
+    spend(sick, 85)
+    report = sick.examine(datetime(2026, 11, 30, tzinfo=UTC))
+    (found,) = (each for each in report.findings if each.part == "budget")
+    assert found.grade is Grade.NOTE
+    assert "enough at the present pace" in found.what
+
+
+def test_a_source_that_nothing_limits_is_noted(sick: Installation) -> None:
+    sick.add(PAID.replace("budget = { per_month = 100 }", ""))
+    (found,) = (each for each in sick.examine().findings if each.part == "budget")
+    assert found.grade is Grade.NOTE
+    assert "nothing limits it" in found.what
+
+
+GB = 1000**3
+
+
+@pytest.mark.parametrize(
+    ("lately", "age", "free", "full_in"),
+    [
+        (70_000, 50, 100 * GB, None),  # 10 MB a day for 315 days
+        (70_000, 50, 2 * GB, 173),
+        (70_000, 400, 1 * GB, None),  # retention deletes as much
+        (0, 50, 1 * GB, None),
+        (70_000, 50, 0, 0),
+    ],
+)
+def test_a_disk_that_will_not_last_until_retention_is_foreseen(
+    lately: int, age: int, free: int, full_in: int | None
+) -> None:
+    known = forecast(
+        stored=500_000,
+        oldest=NOW - age * DAY,
+        lately=lately,
+        used=500_000_000,
+        free=free,
+        keep=365 * DAY,
+        now=NOW,
+    )
+    assert known.full_in == (None if full_in is None else pytest.approx(full_in, abs=1))
+
+
+def test_how_the_database_grows_is_told(sick: Installation) -> None:
+    # Of the one mention that is stored, as if it were a day's.
+    sql(
+        sick.database,
+        "INSERT INTO bucket_count (brand, bucket, source, sentiment, count) VALUES (?, ?, ?, ?, 1)",
+        "Acme",
+        AGO.strftime("%Y-%m-%d %H:%M:%S.%f"),
+        "news",
+        "neutral",
+    )
+    told = [each.what for each in sick.examine().findings if each.part == "disk"]
+    assert any("until retention deletes as much" in each for each in told), told
+
+
+@pytest.mark.parametrize(
+    ("kept", "grade", "what"),
+    [
+        (True, Grade.GOOD, "says the kernel"),
+        (False, Grade.NOTE, "nobody keeps the clock"),
+        (None, Grade.NOTE, "unknown who"),
+    ],
+)
+def test_without_systemd_s_time_service_the_kernel_is_asked(
+    tmp_path: Path, kept: bool | None, grade: Grade, what: str
+) -> None:
+    (found,) = clock(tmp_path, kept=kept)
+    assert found.grade is grade
+    assert what in found.what
+
+
+def test_the_kernel_answers_or_is_not_asked() -> None:
+    assert kernel_keeps_time() in (True, False, None)
 
 
 def test_dead_letters_of_long_ago_are_history(sick: Installation) -> None:
