@@ -23,7 +23,9 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from email.parser import HeaderParser
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Final
 
@@ -83,11 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         pip = _tools(work, asked.python, environment)
         wheel = asked.wheel or _wheel(work, pip, environment)
-        version = debian_version(wheel.name.split("-")[1])
+        version = f"{debian_version(wheel.name.split('-')[1])}-1"
         _say("installing into the virtual environment")
         _environment(stage, wheel, asked, pip, environment)
         _say("laying out the rest")
         _beside(stage, environment)
+        _news(stage, version, epoch)
         _settle(stage, epoch)
         _compile(stage, environment)
         _settle(stage, epoch)
@@ -211,7 +214,6 @@ def _beside(stage: Path, environment: Mapping[str, str]) -> None:
     """What the package brings beside the environment."""
     documents = stage / "usr/share/doc/merkwacht"
     _copy(ROOT / "deploy/systemd/merkwacht.service", stage / "lib/systemd/system/merkwacht.service")
-    _copy(HERE / "merkwacht.sysusers", stage / "usr/lib/sysusers.d/merkwacht.conf")
     _copy(HERE / "copyright", documents / "copyright")
     _copy(HERE / "lintian-overrides", stage / "usr/share/lintian/overrides/merkwacht")
     _copy(ROOT / "config.example.toml", documents / "examples/config.example.toml")
@@ -231,6 +233,11 @@ def _beside(stage: Path, environment: Mapping[str, str]) -> None:
         "-c",
         "import sys; sys.argv[0] = 'merkwacht'; from monitor.cli import main; main()",
     ]
+    users = "from monitor.service import sysusers; import sys; sys.stdout.write(sysusers())"
+    _write(
+        stage / "usr/lib/sysusers.d/merkwacht.conf",
+        _output([*own[:-1], users], environment).encode(),
+    )
     starter = _output([*own, "init", "--output", "-", "--brand", "Your Brand"], environment)
     _write(stage / "usr/share/merkwacht/config.toml", starter.encode())
     page = _output([*own, "manual"], environment)
@@ -242,6 +249,17 @@ def _beside(stage: Path, environment: Mapping[str, str]) -> None:
             # Loaded at the first TAB, and that one wants an answer, too.
             script += "\n_merkwacht_completion\n"
         _write(stage / place, script.encode())
+
+
+def _news(stage: Path, version: str, epoch: int) -> None:
+    """Debian's own changelog: this build; what changed stands in that of the project."""
+    entry = (
+        f"merkwacht ({version}) unstable; urgency=medium\n\n"
+        "  * As the project released it: see changelog.gz beside this.\n\n"
+        f" -- {_maintainer()}  {format_datetime(datetime.fromtimestamp(epoch, UTC))}\n"
+    )
+    target = stage / "usr/share/doc/merkwacht/changelog.Debian.gz"
+    _write(target, entry.encode(), compressed=True)
 
 
 def _bundled(stage: Path) -> Iterator[str]:

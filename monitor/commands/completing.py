@@ -97,7 +97,7 @@ def _rows(file: Path | None, query: str) -> Iterator[tuple[int, str, str, str]]:
     # Without a write-ahead log nobody has it open; then it is read without making one beside it,
     # which would belong to whoever pressed the key.
     running = path.with_name(f"{path.name}-wal").exists()
-    address = f"{path.as_uri()}?{'mode=ro' if running else 'immutable=1'}"
+    address = f"{path.as_uri()}?mode=ro{'' if running else '&immutable=1'}"
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=WAIT_SECONDS)) as link:
             yield from link.execute(query)

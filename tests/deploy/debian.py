@@ -35,7 +35,7 @@ query = "acme"
 kind = "file"
 name = "drop"
 path = "/var/lib/merkwacht/drop.jsonl"
-interval_seconds = 10
+interval_seconds = 15
 [[channels]]
 kind = "email"
 name = "mail"
@@ -45,7 +45,7 @@ security = "none"
 from = "merkwacht@localhost"
 [[receivers]]
 name = "operations"
-channels = [{{ channel = "mail", to = "root@localhost" }}]
+channels = [{{ use = "mail", to = ["root@localhost"] }}]
 [[routes]]
 receivers = ["operations"]
 """
@@ -79,11 +79,13 @@ class Machine:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.name = root.parent.name.replace("_", "")
         self._inside: list[str] = []
 
     def run(self, *command: str, typed: str = "") -> tuple[int, str]:
         """Exit status and everything that was said."""
-        outside = ["systemd-nspawn", "-q", "-D", str(self.root), "--register=no", "--keep-unit",
+        outside = ["systemd-nspawn", "-q", "-D", str(self.root), f"-M{self.name}",
+                   "--register=no", "--keep-unit",
                    "--pipe", "--setenv=DEBIAN_FRONTEND=noninteractive"]  # fmt: skip
         prefix = (
             [*self._inside, "env", "DEBIAN_FRONTEND=noninteractive"] if self._inside else outside
@@ -110,7 +112,8 @@ class Machine:
         """Boots systemd, and turns it off at the end."""
         with (self.root.parent / "console.log").open("w") as console:
             shell = subprocess.Popen(
-                ["systemd-nspawn", "-q", "-D", str(self.root), "--register=no", "--keep-unit",
+                ["systemd-nspawn", "-q", "-D", str(self.root), f"-M{self.name}",
+                   "--register=no", "--keep-unit",
                  "--console=read-only", "--boot"],
                 stdout=console, stderr=console, stdin=subprocess.DEVNULL,
             )  # fmt: skip
@@ -193,7 +196,7 @@ def _child(parent: int) -> int:
 def _bare(machine: Machine, base: Path | None) -> None:
     """A root with nothing but Debian, and this machine's way to the archive."""
     if base is not None:
-        shutil.copytree(base, machine.root, symlinks=True)
+        _host("cp", "-a", str(base), str(machine.root))
     else:
         release = dict(
             line.split("=", 1)
