@@ -481,6 +481,8 @@ class _Scene:
             yield "certainty", self._certainty(score)
         if findings := self._findings():
             yield "findings", findings
+        if facts.get("in_picture") is True:
+            yield "in_picture", self.words.text("value.in_picture")
         if terms := [f"“{one_line(str(term), 60)}”" for term in _items(facts.get("matched"))]:
             yield "matched", ", ".join(dict.fromkeys(terms[:_MANY_TERMS]))
 

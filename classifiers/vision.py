@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from threading import Lock
 from typing import Any, Final
 
-from classifiers.embedded import ModelError
 from connectors.plaintext import clean
 
 MISSING: Final = "needs the extra vision: pip install 'merkwacht[vision]'"
@@ -49,6 +48,9 @@ class PictureReader:
 
     def __init__(self, *, threads: int = 1) -> None:
         if not is_installed():
+            # Imported here: what only asks whether the extra is there needs no model.
+            from classifiers.embedded import ModelError  # noqa: PLC0415 - lazy
+
             raise ModelError(f"classifiers.vision {MISSING}")
         self._threads = threads
         self._engine: Any = None

@@ -38,6 +38,7 @@ from connectors.blueskyrecord import (
     address_of,
     author_of,
     id_of,
+    images_of,
     is_in,
     labels_of,
     languages_of,
@@ -333,6 +334,7 @@ class BlueskyConnector:
                 replies=_count(item.get("replyCount")),
             ),
             thread=thread_of(record.get("reply")),
+            images=images_of(did, record.get("embed")),
         )
 
     def _bad_response(self, fetched: Fetched, what: str) -> ConnectorError:

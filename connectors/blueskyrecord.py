@@ -30,6 +30,27 @@ def address_of(did: str, key: str) -> str:
     return f"https://bsky.app/profile/{did}/post/{key}"
 
 
+def images_of(did: str, embed: Any) -> tuple[str, ...]:
+    """Addresses of the pictures of a post, where Bluesky shows them."""
+    if not isinstance(embed, Mapping):
+        return ()
+    if isinstance(embed.get("media"), Mapping):
+        return images_of(did, embed["media"])
+    images = embed.get("images")
+    numbers = (_blob(image) for image in (images if isinstance(images, list) else ()))
+    return tuple(
+        f"https://cdn.bsky.app/img/feed_fullsize/plain/{did}/{number}@jpeg"
+        for number in numbers
+        if isinstance(number, str) and number.isascii() and number.isalnum()
+    )
+
+
+def _blob(image: Any) -> Any:
+    for step in ("image", "ref", "$link"):
+        image = image.get(step) if isinstance(image, Mapping) else None
+    return image
+
+
 def author_of(did: str, handle: Any) -> str:
     """The handle, as long as it is one that leads to the account; else the account's number."""
     return handle if isinstance(handle, str) and handle not in {"", "handle.invalid"} else did

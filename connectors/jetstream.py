@@ -32,6 +32,7 @@ from connectors.blueskyrecord import (
     address_of,
     author_of,
     id_of,
+    images_of,
     is_in,
     labels_of,
     languages_of,
@@ -297,6 +298,7 @@ class JetstreamConnector:
             language=languages[0] if languages else None,
             edited_at=moment if commit["operation"] == "update" else None,
             thread=thread_of(record.get("reply")),
+            images=images_of(did, record.get("embed")),
         )
 
     @property

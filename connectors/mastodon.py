@@ -499,6 +499,7 @@ def _post(item: Mapping[str, Any], instance: InstanceOptions, now: datetime) -> 
         ),
         edited_at=None if status.get("edited_at") is None else _moment(status["edited_at"]),
         thread=_answered(status.get("in_reply_to_id"), instance),
+        images=_images(status.get("media_attachments") or ()),
     )
 
 
@@ -517,6 +518,16 @@ def _text(status: Mapping[str, Any]) -> str:
     media = status.get("media_attachments") or ()
     parts += [clean(one.get("description") or "") for one in media]
     return clean("\n".join(part for part in parts if part))
+
+
+def _images(media: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Addresses of the pictures; of a film that of its first one."""
+    addresses = (
+        web_url(one.get("url") if one.get("type") == "image" else one.get("preview_url"))
+        for one in media
+        if one.get("type") in {"image", "gifv", "video"}
+    )
+    return tuple(address for address in addresses if address)
 
 
 def _stable_id(uri: str, username: str) -> str:

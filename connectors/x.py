@@ -45,7 +45,7 @@ from connectors.http import (
 )
 from connectors.options import Options as BaseOptions
 from connectors.options import is_one_word
-from connectors.plaintext import clean, language_tag, one_line
+from connectors.plaintext import clean, language_tag, one_line, web_url
 from connectors.query import Query
 from connectors.xcounts import RECOUNT, Counted, count_within, key_of, read_counts
 
@@ -70,7 +70,7 @@ _TWEET_FIELDS = (
     "conversation_id",
 )
 _USER_FIELDS = ("username", "public_metrics")
-_MEDIA_FIELDS = ("type", "alt_text")
+_MEDIA_FIELDS = ("type", "alt_text", "url", "preview_image_url")
 _MOST_MEDIA = 4
 """Pictures and films that one post can have."""
 
@@ -667,6 +667,11 @@ def _post(
             shares=(_count(metrics.get("retweet_count")) or 0)
             + (_count(metrics.get("quote_count")) or 0),
             replies=_count(metrics.get("reply_count")) or 0,
+        ),
+        images=tuple(
+            url
+            for one in attached
+            if (url := web_url(one.get("url") or one.get("preview_image_url")))
         ),
         thread=f"https://x.com/i/web/status/{began}" if _is_id(began) and began != ident else None,
     )

@@ -32,6 +32,7 @@ from classifiers.embedded import EmbeddedModel
 from classifiers.language import LanguageIdentifier
 from classifiers.register.detector import RegisterDetector
 from classifiers.second_opinion import EndpointOpinion
+from classifiers.vision import PictureReader
 from connectors import CONNECTORS
 from connectors.base import Budget, Connector, Context, Intake
 from connectors.http import guarded_client
@@ -65,6 +66,7 @@ from monitor.log import hide
 from monitor.matching import Brand
 from monitor.metrics import Metrics
 from monitor.outages import OutageWatch
+from monitor.picturing import PictureStep
 from monitor.polling import PollStep, Source
 from monitor.privacy import Pseudonyms, load_or_create
 from monitor.register import open_detector
@@ -134,13 +136,15 @@ class App:
             self._pollers = ThreadPoolExecutor(POLLERS, thread_name_prefix="poll")
             # One more than deliver: for signs of life, whatever hangs.
             self._senders = ThreadPoolExecutor(SENDERS + 1, thread_name_prefix="send")
+            self._viewers = ThreadPoolExecutor(1, thread_name_prefix="picture")
+            self._reader: PictureReader | None = None
             self.site = build_site_server(self.config, self.metrics)
             steps = self._steps(self.config, self._classifier)
             self.daemon = Daemon(
                 steps=steps,
                 rebuild=self._rebuild,
                 inbox=self._inbox,
-                pools=(self._pollers, self._senders),
+                pools=(self._pollers, self._senders, self._viewers),
                 metrics=self.metrics,
                 notifier=notifier or Notifier(""),
                 site=self.site,
@@ -267,8 +271,10 @@ class App:
                 now=self.now,
                 rng=self._rng,
                 stored=self._poke,
+                with_pictures=config.classifiers.vision,
             ),
             assess=thinking.assess,
+            picture=self._picture(config, http),
             detect=thinking.detect,
             deliver=DeliverStep(
                 store=self.store,
@@ -290,6 +296,21 @@ class App:
             close=close,
             routes=self._routes(desk, counter),
             listeners=build_listeners(channels, counter, self.metrics),
+        )
+
+    def _picture(self, config: Config, http: httpx.Client) -> PictureStep | None:
+        if not config.classifiers.vision:
+            return None
+        # One for the life of the program: its models are loaded once.
+        self._reader = self._reader or PictureReader()
+        return PictureStep(
+            store=self.store,
+            inbox=self._inbox,
+            pool=self._viewers,
+            http=http,
+            reader=self._reader,
+            now=self.now,
+            found=self._poke,
         )
 
     def _purse(self, source: str, tariff: Tariff) -> Budget:

@@ -37,6 +37,7 @@ from alerts.routes import RULES, BranchOptions, ReceiverOptions, RouteOptions, V
 from alerts.silences import InhibitionOptions, SilenceLimits
 from alerts.spikes import Sensitivity
 from alerts.worktime import OfficeOptions
+from classifiers import vision
 from classifiers.second_opinion import SecondOpinionOptions
 from connectors import CONNECTORS, FOUND
 from connectors.addresses import AddressPolicy
@@ -110,8 +111,18 @@ class ClassifierOptions(Options):
     """What the labels of ``sentiment_model`` mean, where their names do not say."""
     abuse_labels: dict[str, Literal["none", "abusive", "threat"]] = Field(default_factory=dict)
     """The same for ``abuse_model``."""
+    vision: bool = False
+    """Whether to fetch pictures that are attached to mentions and to look for leaks in what they say.
+    Needs the extra ``vision``."""
     second_opinion: SecondOpinionOptions | None = None
     """Whom to ask about doubtful leaks. Default: nobody."""
+
+    @field_validator("vision")
+    @classmethod
+    def _has_its_extra(cls, wanted: bool) -> bool:  # noqa: FBT001 - pydantic's own signature
+        if wanted and not vision.is_installed():
+            raise ValueError(vision.MISSING)
+        return wanted
 
 
 class HttpOptions(Options):

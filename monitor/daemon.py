@@ -25,6 +25,7 @@ from monitor.following import FollowStep
 from monitor.inbox import Inbox
 from monitor.log import logger, tell_repeats
 from monitor.metrics import OK, Metrics
+from monitor.picturing import PictureStep
 from monitor.polling import PollStep
 from monitor.systemd import Notifier
 from monitor.tending import TendStep
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 PERIODS: Mapping[str, float] = {
     "poll": 1,
     "assess": 2,
+    "picture": 5,
     "detect": 60,
     "deliver": 1,
     "tend": 30,
@@ -69,7 +71,7 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The six steps of one configuration, and by which ways it is spoken to."""
+    """The steps of one configuration, and by which ways it is spoken to."""
 
     poll: PollStep
     assess: AssessStep
@@ -80,6 +82,8 @@ class Steps:
     vouch: VouchStep
     close: Callable[[], None]
     """Lets go of connectors and channels."""
+    picture: PictureStep | None = None
+    """Where pictures are read."""
     routes: Sequence[BaseRoute] = ()
     """What the public address answers."""
     listeners: Sequence[Listener] = ()
@@ -148,6 +152,10 @@ class Daemon:
         self._pump_while(lambda: self.steps.poll.in_flight)
         while count := self._assess():
             done.assessed += count
+        while self._picture():
+            self._pump_while(lambda: self._looking)
+            while self._assess():  # anew, with what was read
+                pass
         self._announced += self.steps.detect.run()[1]
         self._announced += self.steps.tend.run()[1]
         # Whoever drives the passes sees for himself that they come to an end.
@@ -179,6 +187,13 @@ class Daemon:
         count, announcements = self.steps.assess.run()
         self._announced += announcements
         return count
+
+    def _picture(self) -> int:
+        return 0 if self.steps.picture is None else self.steps.picture.run()
+
+    @property
+    def _looking(self) -> int:
+        return 0 if self.steps.picture is None else self.steps.picture.in_flight
 
     def _follow(self) -> int:
         count, announcements = self.steps.follow.run()
@@ -271,7 +286,7 @@ class Daemon:
 
     def _do(self, name: str) -> bool:
         """Run a step. True when it has more to do at once."""
-        if self._next is not None and name in ("poll", "deliver"):
+        if self._next is not None and name in ("poll", "deliver", "picture"):
             return False
         self._announced.clear()
         more = told = False
@@ -280,6 +295,8 @@ class Daemon:
                 self.steps.poll.run()
             case "assess":
                 more = self._assess() > 0
+            case "picture":
+                self._picture()
             case "detect":
                 self._announced += self.steps.detect.run()[1]
             case "deliver":
@@ -388,6 +405,7 @@ class Daemon:
         return (
             self.steps.poll.in_flight
             + self.steps.deliver.in_flight
+            + self._looking
             + (0 if self._site is None else self._site.busy)
         )
 

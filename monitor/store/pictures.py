@@ -77,13 +77,17 @@ class Pictures:
             .limit(limit)
         )
         taken = []
-        for row in self._session.exec(query).all():
+        for row in self._session.connection().execute(query).all():
+            picture = Picture(row.id or 0, row.mention_id, row.url, row.tries + 1)
             if row.tries >= MOST_TRIES:  # its last try never came back
-                self._session.delete(row)
+                self.drop(picture)
                 continue
-            row.due_at = now + _AGAIN[row.tries]
-            row.tries += 1
-            taken.append(Picture(row.id or 0, row.mention_id, row.url, row.tries))
+            self._session.connection().execute(
+                update(PictureRow)
+                .where(col(PictureRow.id) == row.id)
+                .values(due_at=now + _AGAIN[row.tries], tries=picture.tries)
+            )
+            taken.append(picture)
         return taken
 
     def found(self, picture: Picture, text: str) -> bool:
@@ -92,15 +96,18 @@ class Pictures:
         Returns whether it is; False for a mention that was deleted meanwhile.
         """
         self.drop(picture)
-        row = self._session.get(MentionRow, picture.mention_id)
-        if row is None or row.deleted_at is not None or not text:
+        standing = col(MentionRow.id) == picture.mention_id, col(MentionRow.deleted_at).is_(None)
+        query = select(MentionRow.pictured).where(*standing)
+        row = self._session.connection().execute(query).one_or_none()
+        if row is None or not text:
             return False
-        row.pictured = f"{row.pictured}\n{text}"[:_LONGEST] if row.pictured else text[:_LONGEST]
-        row.assessed_by, row.tries, row.failed = None, 0, False
-        self._session.add(row)
-        self._session.connection().execute(
-            delete(AssessmentRow).where(col(AssessmentRow.mention_id) == row.id)
-        )
+        whole = "\n".join(filter(None, (row.pictured, text)))[:_LONGEST]
+        again = {"assessed_by": None, "tries": 0, "failed": False}
+        for statement in (
+            update(MentionRow).where(*standing).values(pictured=whole, **again),
+            delete(AssessmentRow).where(col(AssessmentRow.mention_id) == picture.mention_id),
+        ):
+            self._session.connection().execute(statement)
         return True
 
     def drop(self, picture: Picture) -> None:

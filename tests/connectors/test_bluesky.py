@@ -116,6 +116,25 @@ def test_links_come_in_full_where_the_app_shortens_them(sky: SkyServer, poller: 
 
 
 @pytest.mark.parametrize(
+    ("embed", "images"),
+    [
+        ({"images": [{"alt": "", "image": {"ref": {"$link": "bafkrei1"}}}]}, ["bafkrei1"]),
+        ({"media": {"images": [{"image": {"ref": {"$link": "bafkrei2"}}}]}}, ["bafkrei2"]),
+        ({"images": [{"image": {"ref": {"$link": "../../evil"}}}]}, []),
+        ({"images": [{"image": {"ref": 7}}, {"image": {"cid": "old"}}]}, []),
+        ({"external": {"uri": "https://n.example/1"}}, []),
+    ],
+    ids=str,
+)
+def test_pictures_of_a_post_are_known_by_their_address(
+    sky: SkyServer, poller: Poller, embed: dict[str, Any], images: list[str]
+) -> None:
+    sky.say("zonnehoek", record={"embed": embed})
+    begin = f"https://cdn.bsky.app/img/feed_fullsize/plain/{DID}/"
+    assert list(poller.posts()[0].images) == [f"{begin}{number}@jpeg" for number in images]
+
+
+@pytest.mark.parametrize(
     ("embed", "added"),
     [
         ({"images": [{"alt": "schimmel op brood"}, {"alt": ""}]}, "schimmel op brood"),

@@ -39,7 +39,7 @@ class XLike:
         self.clock = clock
         self.posts: list[dict[str, Any]] = []
         self.users: list[dict[str, Any]] = []
-        self.media: list[dict[str, Any]] = []
+        self.media: list[Any] = []
         """Described to those only who ask for attachments."""
         self.expired_tokens = False
 
@@ -161,8 +161,8 @@ def test_descriptions_of_pictures_are_part_of_the_text(
 ) -> None:
     x.media = [
         {"media_key": "3_2", "type": "photo", "alt_text": "lijst met IBAN&#39;s van zonnehoek"},
-        {"media_key": "3_1", "type": "photo", "alt_text": "bon"},
-        {"media_key": "7_1", "type": "video"},
+        {"media_key": "3_1", "type": "photo", "alt_text": "bon", "url": "https://x.example/1"},
+        {"media_key": "7_1", "type": "video", "preview_image_url": "https://x.example/7"},
         {"media_key": ["odd"]},
         "odd",
     ]
@@ -174,9 +174,10 @@ def test_descriptions_of_pictures_are_part_of_the_text(
         "Niets",
         "Kijk\nbon\nlijst met IBAN's van zonnehoek",
     ]
+    assert page.posts[1].images == ("https://x.example/1", "https://x.example/7")
     [asked] = poller.asked()
     assert asked["expansions"] == "author_id,attachments.media_keys"
-    assert asked["media.fields"] == "type,alt_text"
+    assert asked["media.fields"] == "type,alt_text,url,preview_image_url"
     assert "attachments" in asked["tweet.fields"].split(",")
 
 
