@@ -117,7 +117,9 @@ def debian_version(version: str) -> str:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
-        "--extras", default="charts,documents", help="Extras to include; default %(default)s."
+        "--extras",
+        default="charts,documents,googleplay",
+        help="Extras to include; default %(default)s.",
     )
     parser.add_argument("--constraint", type=Path, help="Versions of packages, as pip reads them.")
     parser.add_argument("--wheel", type=Path, help="Package this wheel instead of building one.")
