@@ -87,15 +87,32 @@ class MailDesk(Desk):
         self._server = MailServer(self._answer)
         self._server.up()
         self._fault = ""
+        self.replies: dict[str, str] = {}
+        """What it answers to some keys instead of taking the mail."""
+        self.password: str | None = None
+        """What a channel that is made from now on logs in with."""
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._server.port
+
+    def ask_for(self, password: str) -> None:
+        """Take mail only from those who log in with this."""
+        self._server.down()
+        self._server.password = password
+        self._server.up()
 
     def options(self) -> Mapping[str, Any]:
+        login = {"username": "merkwacht", "password": self.password} if self.password else {}
         return {
             "host": "127.0.0.1",
-            "port": self._server.port,
+            "port": self.port,
             "security": "none",
             "from": "merkwacht@zonnehoek.example",
             "hello_hostname": "localhost",
             "timeout_seconds": PATIENCE,
+            **login,
         }
 
     def be(self, fault: str) -> None:
@@ -110,6 +127,12 @@ class MailDesk(Desk):
         self.asked += 1
         if self.before_answer is not None and not self.before_answer():
             return "451 not taken"
+        reply = self.replies.get(mail.key) or self._trouble()
+        if reply is None:
+            self.taken.append((mail.key, mail.message_id))
+        return reply or "250 taken"
+
+    def _trouble(self) -> str | None:
         match self._fault:
             case "silent":
                 self.released.wait(30)
@@ -122,8 +145,7 @@ class MailDesk(Desk):
                 return "451 trouble here, come back later"
             case "429":
                 return "421 too many messages, slow down"
-        self.taken.append((mail.key, mail.message_id))
-        return "250 taken"
+        return None
 
     def close(self) -> None:
         super().close()
@@ -234,6 +256,8 @@ class Office:
     stand_ins: Mapping[tuple[str, str], Via]
     pacers: Mapping[str, Pacer]
     broken_after: timedelta
+    watched: bool
+    """Whether somebody looks after the channels as time passes."""
 
     def __post_init__(self) -> None:
         self.store = fresh_store(self.folder, busy_seconds=0.05)
@@ -278,10 +302,27 @@ class Office:
         self.pool.shutdown()
 
     def to(self, channel: str) -> tuple[str, ...]:
-        """Addresses for a channel."""
-        return self.desks[channel].to
+        """Addresses for a channel; none for one that is not there."""
+        desk = self.desks.get(channel)
+        return desk.to if desk is not None else ()
 
-    def put(self, key: str, incident: Incident, channel: str, receiver: str = "crisis") -> str:
+    @property
+    def mail(self) -> MailDesk:
+        """The mail server."""
+        desk = self.desks["email"]
+        assert isinstance(desk, MailDesk)
+        return desk
+
+    @property
+    def chat(self) -> SlackDesk:
+        """Slack."""
+        desk = self.desks["slack"]
+        assert isinstance(desk, SlackDesk)
+        return desk
+
+    def put(
+        self, key: str, incident: Incident, channel: str = "email", receiver: str = "crisis"
+    ) -> str:
         """Something to tell. Gives its key as the outbox has it."""
         whole = f"mw-{incident.id}-opened-{key}"
         add_notification(
@@ -315,7 +356,8 @@ class Office:
         end = self.clock.moment + timedelta(**duration)
         while self.clock.moment < end:
             self.clock.advance(seconds=30)
-            self.look()
+            if self.watched:
+                self.look()
             attempts += self.work()
         return attempts
 
@@ -349,10 +391,11 @@ def office(
     stand_ins: Mapping[tuple[str, str], Via] | None = None,
     pacers: Mapping[str, Pacer] | None = None,
     broken_after: timedelta = timedelta(minutes=10),
+    watched: bool = True,
 ) -> Iterator[Office]:
     """An office with a channel of each kind, named after it."""
     desks = {kind: DESKS[kind]() for kind in kinds}
-    made = Office(folder, desks, stand_ins or {}, pacers or {}, broken_after)
+    made = Office(folder, desks, stand_ins or {}, pacers or {}, broken_after, watched)
     try:
         yield made
     finally:
