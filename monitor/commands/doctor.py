@@ -38,8 +38,8 @@ def doctor(
     """Tell on one page how this installation fares, and what to do about each finding.
 
     Looks at configuration, sources, budgets, channels, clocks, database, model, disk, time,
-    permissions and the daemon; changes and sends nothing. Exit status, for monitoring: 0 all is well, 1 something
-    is to be mended, 2 the configuration is wrong.
+    permissions and the daemon; changes and sends nothing. Exit status, for monitoring: 0 all is
+    well, 1 something is to be mended, 2 the configuration is wrong.
 
     Example: sudo -u merkwacht merkwacht doctor
     """

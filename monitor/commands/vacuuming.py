@@ -9,7 +9,7 @@ def vacuum(config: ConfigOption = None) -> None:
     """Write the database anew, without empty room. Only while no daemon runs.
 
     Needed once for a database that an early version made: since then the daemon gives room back by
-    itself. Takes about ten seconds a gigabyte, and twice the room of the database beside it.
+    itself. Takes up to half a minute a gigabyte, and twice the room of the database beside it.
 
     Example: systemctl stop merkwacht && sudo -u merkwacht merkwacht vacuum
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -12,8 +13,11 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
+from typer.testing import CliRunner
 
 from monitor import copying, database
+from monitor.app import hold
+from monitor.cli import app
 from monitor.database import LOG_LIMIT, Room, StoreError, room_of, vacuum
 from monitor.metrics import Metrics
 from monitor.store import Store
@@ -216,3 +220,20 @@ def test_a_long_log_is_cut_unless_somebody_reads_from_it(keeper: Keeper) -> None
         assert log.stat().st_size > LOG_LIMIT, "what somebody reads is not cut, nor waited for"
     keeper.store.give_back()
     assert log.stat().st_size == 0
+
+
+def test_the_command_writes_the_file_anew_unless_a_daemon_uses_it(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    shutil.copy(Path(__file__).parent / "config" / "valid.toml", config)
+    store = in_an_old_file(fresh_store(tmp_path))
+    store.close()
+    words = ["vacuum", "--config", str(config)]
+    with hold(store.path):
+        refused = CliRunner().invoke(app, words)
+    assert refused.exit_code == 1
+    assert "in use by another Merkwacht" in refused.stderr
+    assert not room(store.path).shrinks
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.stderr
+    assert re.search(r"merkwacht\.db: \d+ kB before, \d+ kB now", done.stderr)
+    assert room(store.path).shrinks
