@@ -12,13 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import ValidationError
 
 from alerts.base import SignalKind
 from connectors.base import SourceFault
+from monitor.config import BrandOptions
 from monitor.daemon import PERIODS
 from monitor.detecting import DetectStep
 from monitor.metrics import OK, Metrics
 from monitor.web import WebServer
+from tests.deploy.promql import _collectors
 from tests.monitor.crowds import BRAND, ZONE, Crowd, announcer
 
 PER_BRAND, PER_SOURCE, PER_CHANNEL, PER_CLOCK, BASE = 70, 100, 60, 100, 500
@@ -35,6 +38,8 @@ HOSTILE = (
     "\u202eright to left",
     "tab\tand\rreturn",
     "",
+    "\x00\x1b[31m\x7f",
+    "line separator\u2028and\x85",
 )
 
 
@@ -85,6 +90,43 @@ def test_a_thousand_brands_with_hostile_names_stay_within_the_bound() -> None:
     assert bound / 2 < series(metrics) <= bound
 
 
+def test_what_hostile_names_come_to_is_read_back_series_by_series() -> None:
+    metrics = installed(brands=3 * len(HOSTILE), sources=len(HOSTILE), channels=2)
+    metrics.expect(sources=[], brands=["x" * 10_240], channels=[], steps=[])
+    metrics.ready.set(1)
+    text = generate_latest(metrics.registry).decode()
+    families = list(text_string_to_metric_families(text))
+    assert sum(len(family.samples) for family in families) == series(metrics)
+    brands = {
+        sample.labels["brand"]
+        for family in families
+        for sample in family.samples
+        if "brand" in sample.labels
+    }
+    named = {f"{HOSTILE[number % len(HOSTILE)]}{number}" for number in range(3 * len(HOSTILE))}
+    assert brands == {*named, "x" * 10_240, ""}, "a silent source has no brand"
+    (ready,) = (family for family in families if family.name == "merkwacht_ready")
+    assert [sample.value for sample in ready.samples] == [1]
+
+
+@pytest.mark.parametrize(
+    "name", [each for each in HOSTILE if each != "a" * 200] + ["a" * 65, "x" * 10_240]
+)
+def test_a_name_that_would_be_hostile_is_no_name_in_a_configuration(name: str) -> None:
+    with pytest.raises(ValidationError):
+        BrandOptions(name=name, query="acme")
+
+
+def test_every_label_is_a_name_of_the_configuration_or_of_a_closed_set() -> None:
+    labels = {label for each in _collectors(installed()) for label in each._labelnames}
+    of_the_configuration = {"brand", "source", "channel", "clock"}
+    closed = {
+        "action", "band", "counted", "kind", "milestone", "outcome", "period", "reason", "route",
+        "sent", "sentiment", "state", "status", "step", "unit", "way",
+    }  # fmt: skip
+    assert labels <= of_the_configuration | closed, "a new label: is it of a closed set?"
+
+
 @pytest.mark.parametrize(
     ("what", "bound"),
     [
@@ -131,7 +173,7 @@ def test_any_name_comes_out_as_it_went_in_and_sets_nothing_else(name: str) -> No
     shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)"
 )
 def test_what_the_daemon_shows_is_lint_clean() -> None:
-    metrics = installed(brands=10, sources=10, channels=2, clocks=2, busy=True)
+    metrics = installed(brands=100, sources=len(HOSTILE), channels=2, clocks=2, busy=True)
     server = WebServer(("127.0.0.1", 0), registry=metrics.registry, health=dict)
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics") as answer:
