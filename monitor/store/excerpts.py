@@ -40,6 +40,8 @@ class Excerpts:
 
         What was delivered keeps its pieces of posts that are still held as evidence.
         """
+        if not mention_ids:
+            return 0
         link = NotificationSampleRow
         query = select(link).where(col(link.mention_id).in_(mention_ids))
         links: dict[int, list[NotificationSampleRow]] = {}
@@ -60,6 +62,8 @@ class Excerpts:
 
     def release(self, mention_ids: Collection[int]) -> int:
         """The same once posts are no longer held as evidence: of those that are gone themselves."""
+        if not mention_ids:
+            return 0
         there = select(MentionRow.id).where(
             col(MentionRow.id).in_(mention_ids), col(MentionRow.deleted_at).is_(None)
         )

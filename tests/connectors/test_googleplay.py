@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
@@ -302,6 +303,16 @@ def test_a_key_that_is_none_is_named_and_not_shown(
     assert error.fault is SourceFault.UNAUTHORIZED
     assert "no RSA key" in str(error)
     assert private_key not in str(error)
+    assert not server.requests
+
+
+def test_without_the_library_it_says_what_to_install(
+    server: FaultServer, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)  # as where it is not installed
+    error = Poller(server, context).fault()
+    assert "pip install 'merkwacht[googleplay]'" in str(error)
+    assert error.permanent
     assert not server.requests
 
 
