@@ -52,8 +52,9 @@ class ChainOptions(Options):
     """What routes call it."""
     steps: tuple[StepOptions, ...] = Field(min_length=1)
     """In order."""
-    rounds: int = Field(default=2, ge=1, le=10)
-    """How often the chain is gone through before it gives up."""
+    rounds: int = Field(default=1, ge=1, le=10)
+    """How often the chain is gone through before it gives up. Once: whoever did not answer twice will not
+    answer a third time, and a clock that runs out pages all the same."""
     repeat_after_minutes: float = Field(default=30, ge=5, le=MINUTES_A_WEEK)
     """Minutes between the last step and the first of the next round."""
     when_nobody_answers: tuple[str, ...] = ()

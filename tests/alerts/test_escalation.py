@@ -44,6 +44,7 @@ THREE = chain(
     {"wait_minutes": 10, "receivers": ["one"]},
     {"wait_minutes": 15, "receivers": ["two", "three"]},
     {"wait_minutes": 20, "receivers": ["board"]},
+    rounds=2,
 )
 
 
@@ -85,6 +86,15 @@ def test_step_follows_step_and_round_follows_round_until_the_limit():
         (75, "escalated", ("one",)),
         (90, "escalated", ("two", "three")),
         (110, "escalated", ("board",)),
+    ]
+
+
+def test_unless_it_says_otherwise_a_chain_is_gone_through_once_and_says_so_soon():
+    usual = chain({"receivers": ["one"]}, when_nobody_answers=["operations"])
+
+    assert run([OPENED], usual) == [
+        (15, "escalated", ("one",)),
+        (45, "nobody_answered", ("operations",)),
     ]
 
 
