@@ -174,6 +174,23 @@ def test_warnings_polls_and_texts_of_images_are_part_of_the_text(
     )
 
 
+def test_pictures_of_a_post_are_known_by_their_address(
+    mastodon: MastodonLike, poller: Poller
+) -> None:
+    mastodon.say(
+        "#zonnehoek",
+        media_attachments=[
+            {"type": "image", "url": "https://files.example/1.png", "preview_url": "https://x/s"},
+            {"type": "video", "url": "https://files.example/2.mp4", "preview_url": "https://f/2"},
+            {"type": "audio", "url": "https://files.example/3.mp3", "preview_url": "https://f/3"},
+            {"type": "image", "url": "javascript:alert(1)"},
+            {"type": "image", "url": None},
+        ],
+    )
+    [post] = poller.posts()
+    assert post.images == ("https://files.example/1.png", "https://f/2")
+
+
 def test_the_address_of_a_post_does_not_name_its_author(
     mastodon: MastodonLike, poller: Poller, server: FaultServer
 ) -> None:
