@@ -58,8 +58,8 @@ from monitor.delivering import DeliverStep
 from monitor.desk import Desk
 from monitor.detecting import DetectStep, Watched
 from monitor.following import FollowStep
-from monitor.heartbeat import Heartbeat
 from monitor.guarding import warn
+from monitor.heartbeat import Heartbeat
 from monitor.inbox import Inbox
 from monitor.intake import IntakeDesk
 from monitor.log import hide
@@ -101,8 +101,8 @@ class App:
         now: the clock.
         notifier: systemd's; silent outside it.
         rng: for jitter.
-
         wrap: gives what is asked in place of each model, for measurements of everything else.
+
     Raises:
         ConfigError: the configuration is refused.
         StoreError: the database cannot be used, or another daemon uses it.
@@ -116,11 +116,11 @@ class App:
         now: Callable[[], datetime] = utc_now,
         notifier: Notifier | None = None,
         rng: random.Random | None = None,
-    ) -> None:
         wrap: Callable[[Model], Model] = lambda model: model,
+    ) -> None:
         self.file = file
-        self.now = now
         self._wrap = wrap
+        self.now = now
         self.config = load(file)
         hide(secrets_of(self.config))
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
@@ -192,6 +192,7 @@ class App:
             self._classifier = build_classifier(config, self._register, wrap=self._wrap)
         steps = self._steps(config, self._classifier)
         steps.assess.warm_up()
+        warn(self.file, config)
         self.config = config
         return steps
 
@@ -201,7 +202,6 @@ class App:
         channels = build_channels(config)
         pacers = build_pacers(config)
         desk = IntakeDesk(store=self.store, inbox=self._inbox, metrics=self.metrics, now=self.now)
-        warn(self.file, config)
         sources = [
             _source(
                 options,
