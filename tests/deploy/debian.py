@@ -84,20 +84,23 @@ class Machine:
 
     def run(self, *command: str, typed: str = "") -> tuple[int, str]:
         """Exit status and everything that was said."""
+        done = self._run(command, typed)
+        return done.returncode, done.stdout + done.stderr
+
+    def says(self, *command: str) -> str:
+        """What a command says on standard output."""
+        return self._run(command).stdout.strip()
+
+    def _run(self, command: Sequence[str], typed: str = "") -> subprocess.CompletedProcess[str]:
         outside = ["systemd-nspawn", "-q", "-D", str(self.root), f"-M{self.name}",
                    "--register=no", "--keep-unit",
                    "--pipe", "--setenv=DEBIAN_FRONTEND=noninteractive"]  # fmt: skip
         prefix = (
             [*self._inside, "env", "DEBIAN_FRONTEND=noninteractive"] if self._inside else outside
         )
-        done = subprocess.run(
+        return subprocess.run(
             [*prefix, *command], input=typed, capture_output=True, text=True, check=False
         )
-        return done.returncode, done.stdout + done.stderr
-
-    def says(self, *command: str) -> str:
-        """What a command says."""
-        return self.run(*command)[1].strip()
 
     def state(self) -> str:
         """What systemd calls the service's state."""
@@ -149,6 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     if missing or os.geteuid():
         parser.error(f"needs root and {', '.join(missing) or 'nothing else'}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # tidying up as after Ctrl-C
     folder = Path(tempfile.mkdtemp(prefix="merkwacht-debian-"))
     trial, machine = Trial(), Machine(folder / "root")
     try:
@@ -231,7 +235,7 @@ def _newer(package: Path, folder: Path) -> Path:
     ]
     control.write_text("\n".join(lines) + "\n")
     target = folder / "merkwacht-newer.deb"
-    _host("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(tree), str(target))
+    _host("dpkg-deb", "--root-owner-group", "-Znone", "--build", str(tree), str(target))
     shutil.rmtree(tree)
     return target
 
