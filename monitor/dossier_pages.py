@@ -420,6 +420,8 @@ class _Page:
             parts.append(say["gone"])
         parts.append(say["mention"].format(number=kept.mention_id))
         lines = [self._quote(exhibit.text), self._text(" · ".join(parts))]
+        if content.get("pictured"):
+            lines.append(self._text(say["pictured"]))
         if exhibit.why:
             lines.append(self._text(exhibit.why))
         if url := content.get("url"):

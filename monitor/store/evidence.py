@@ -44,8 +44,10 @@ class Kept:
 
     @property
     def text(self) -> str:
-        """As posted, not masked."""
-        return str(self.content.get("text", ""))
+        """As posted, and on the next line what its pictures say; not masked."""
+        said = str(self.content.get("text", ""))
+        pictured = self.content.get("pictured")
+        return f"{said}\n{pictured}" if pictured else said
 
 
 class Evidence:

@@ -20,10 +20,12 @@ from connectors.conformance import FaultServer, Reply
 from connectors.http import guarded_client
 from monitor.announcing import Announcement
 from monitor.assessing import AssessStep
+from monitor.dossier import Dossier, gather
+from monitor.dossier_pages import as_text
 from monitor.inbox import Inbox
 from monitor.metrics import Metrics
 from monitor.picturing import MOST_BYTES, PictureStep
-from monitor.store import Store
+from monitor.store import Store, Unit
 from monitor.store.pictures import MOST_OF_ONE, MOST_TRIES
 from tests.classifiers.fakes import FakeLanguage, FakeModel, prediction
 from tests.fakes import FakeClock
@@ -160,8 +162,30 @@ def test_evidence_keeps_what_the_picture_said(gallery: Gallery) -> None:
     gallery.post()
     gallery.look()
     gallery.judge()
-    [(content,)] = sql(gallery.store.path, "SELECT content FROM evidence")
-    assert json.loads(content)["pictured"] == LIST
+    with gallery.store.read() as unit:
+        [kept] = unit.incidents.evidence.of([1])
+        pages = [
+            as_text(found)
+            for unmasked in (True, False)
+            if (found := dossier(unit, gallery, unmasked=unmasked)) is not None
+        ]
+    assert kept.text == f"{WORDS}\n{LIST}"
+    bare, masked = (" ".join(page.split()) for page in pages)
+    assert "NL91 ABNA 0417 1643 00" in bare
+    assert "ABNA" not in masked
+    assert WORDS in masked
+    assert "tekst die in de afbeelding gelezen is" in masked
+
+
+def dossier(unit: Unit, gallery: Gallery, *, unmasked: bool) -> Dossier | None:
+    return gather(
+        unit,
+        1,
+        language="nl",
+        timezone="Europe/Amsterdam",
+        now=gallery.clock(),
+        unmasked=unmasked,
+    )
 
 
 def test_a_picture_without_text_changes_nothing(gallery: Gallery) -> None:
