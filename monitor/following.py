@@ -9,22 +9,15 @@ goes on where it was.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from alerts.base import Event, Incident, IncidentState, Reason, SignalKind
-from alerts.clocks import (
-    Call,
-    Clock,
-    ClockOptions,
-    begin,
-    plan_clock,
-    read,
-    restart,
-)
-from alerts.escalation import ChainOptions, Page, page_breach, plan_escalation
-from alerts.history import Entry, Happened, standing
+from alerts.base import Event, Incident, IncidentState, SignalKind
+from alerts.clocks import Call, Clock, ClockOptions, begin, read, restart
+from alerts.due import ask_chain, call_clocks, ways
+from alerts.escalation import ChainOptions, Page
+from alerts.history import Entry, standing
 from alerts.incidents import quiet, quiet_at
 from monitor.announcing import Announcement, Announcer
 from monitor.log import logger
@@ -236,31 +229,18 @@ class _Look:
 
     def watch_clocks(self) -> datetime | None:
         """Reminders and breaches that are due. Returns when the next will be."""
-        moments = []
-        for run, options in self.read_clocks():
-            clock = begin(options, self._teller.calendar, run.started_at)
-            history = self._round.history(self._incident.id)
-            planned = plan_clock(clock, options, history, self._now, muted_until=self._muted_until)
-            moments.append(planned.next_at)
-            for call in planned.calls:
-                self._call(call)
-        return min((moment for moment in moments if moment is not None), default=None)
-
-    def _call(self, call: Call) -> None:
-        """A breach goes one level up the chain; where there is none, to those who were told."""
-        number = self._incident.id
-        chain = self._chain()
-        if call.reason is Reason.BREACHED and chain is not None:
-            page = page_breach(
-                self._round.history(number), chain, self._now, self._teller.around, key=call.key
-            )
-            if page is not None:
-                self._page(page)
-                return
-        self._round.append(number, Entry(self._now, Happened.TOLD, "", call.key, call.reason))
-        told = self._round.told(number)
-        for to in dict.fromkeys((each.receiver, each.channel) for each in told):
-            self._round.news(self._incident, Event.CONTINUES, call.reason, to, page=call.key)
+        calendar = self._teller.calendar
+        return call_clocks(
+            self,
+            [
+                (begin(options, calendar, run.started_at), options)
+                for run, options in self.read_clocks()
+            ],
+            self._chain(),
+            self._now,
+            self._teller.around,
+            muted_until=self._muted_until,
+        )
 
     # -- the chain -----------------------------------------------------------------------------
 
@@ -272,16 +252,8 @@ class _Look:
         chain = self._chain()
         if chain is None or self._inhibited():
             return None
-        planned = plan_escalation(
-            self._round.history(self._incident.id),
-            chain,
-            self._now,
-            self._teller.around,
-            muted_until=self._muted_until,
-        )
-        for page in planned.pages:
-            self._page(page)
-        return planned.next_at
+        around = self._teller.around
+        return ask_chain(self, chain, self._now, around, muted_until=self._muted_until).next_at
 
     def _inhibited(self) -> bool:
         inhibition = self._teller.rules.inhibition
@@ -291,19 +263,32 @@ class _Look:
             and self._unit.following.only_part_of_crisis(self._incident.id)
         )
 
-    def _page(self, page: Page) -> None:
+    # -- what a turn acts on (see alerts.due) --------------------------------------------------
+
+    def history(self) -> Sequence[Entry]:
+        """What happened so far, this round included."""
+        return self._round.history(self._incident.id)
+
+    def note(self, entry: Entry) -> None:
+        """Into the history."""
+        self._round.append(self._incident.id, entry)
+
+    def page(self, page: Page, call: Call | None) -> None:
+        """Through the channels of each receiver, unless something stands in between."""
+        del call
         incident = self._incident
-        for entry in page.entries():
-            self._round.append(incident.id, entry)
         if not page.send:
             self._round.decide(
                 incident, Event.CONTINUES, ("", ""), send=False, reason=page.reason.value
             )
-        for name in page.receivers:
-            for via in self._teller.receivers[name].usual:
-                self._round.news(
-                    incident, Event.CONTINUES, page.reason, (name, via.use), page=page.key
-                )
+        for name, via in ways(page, self._teller.receivers):
+            self._round.news(incident, Event.CONTINUES, page.reason, (name, via.use), page=page.key)
+
+    def remind(self, call: Call) -> None:
+        """The same to those who were told."""
+        told = self._round.told(self._incident.id)
+        for to in dict.fromkeys((each.receiver, each.channel) for each in told):
+            self._round.news(self._incident, Event.CONTINUES, call.reason, to, page=call.key)
 
     # -- repeats -------------------------------------------------------------------------------
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from alerts.base import Event, Incident, IncidentState, Reason, Severity, Signal, SignalKind
-from alerts.clocks import Clock, ClockOptions, begin, clocks_for, plan_clock
-from alerts.escalation import ChainOptions, Page, Surroundings, page_breach, plan_escalation
+from alerts.clocks import Call, Clock, ClockOptions, begin, clocks_for
+from alerts.due import ask_chain, call_clocks, ways
+from alerts.escalation import ChainOptions, Page, Surroundings
 from alerts.grouping import APART, GroupOptions, news_of, plan_group
 from alerts.history import Entry, Happened
 from alerts.holding import Circumstances, Ruling, rule_on
@@ -148,7 +149,8 @@ class _Play:
     config: Config
     wanted: Wanted
     notices: list[Notice] = field(default_factory=list)
-    history: list[Entry] = field(default_factory=list)
+    lines: list[Entry] = field(default_factory=list)
+    """Its history."""
 
     calendar: Calendar = field(init=False)
     around: Surroundings = field(init=False)
@@ -197,7 +199,7 @@ class _Play:
     def open(self) -> None:
         """What the routes say when it opens."""
         now = self.wanted.at
-        self.history.append(Entry(now, Happened.OPENED, "merkwacht"))
+        self.lines.append(Entry(now, Happened.OPENED, "merkwacht"))
         for decision in plan(
             self.incident,
             Event.OPENED,
@@ -219,19 +221,12 @@ class _Play:
         """Play on until nothing more happens; says why."""
         now, end = self.wanted.at, self.wanted.at + HORIZON
         for _ in range(_LOOKS):
-            moments: list[datetime | None] = []
-            for clock, options in self.clocks:
-                planned = plan_clock(clock, options, self.history, now)
-                moments.append(planned.next_at)
-                for call in planned.calls:
-                    self._call(call.key, call.clock, call.reason, call.percent, now)
+            moments = [call_clocks(self, self.clocks, self.chain, now, self.around)]
             rests: Reason | None = Reason.NO_ROUTE if not self.leaves else None
             if self.chain is not None:
-                asked = plan_escalation(self.history, self.chain, now, self.around)
+                asked = ask_chain(self, self.chain, now, self.around)
                 moments.append(asked.next_at)
                 rests = asked.rests
-                for page in asked.pages:
-                    self._page(page)
             ahead = [moment for moment in moments if moment is not None and moment > now]
             if not ahead:
                 return rests or Reason.NOBODY_ANSWERED
@@ -240,13 +235,30 @@ class _Play:
                 return None
         return None
 
-    def _call(self, key: str, clock: str, reason: Reason, percent: float, now: datetime) -> None:
-        if reason is Reason.BREACHED and self.chain is not None:
-            page = page_breach(self.history, self.chain, now, self.around, key=key)
-            if page is not None:
-                self._page(page, clock=clock, percent=percent)
-                return
-        self.history.append(Entry(now, Happened.TOLD, "", key, reason))
+    # -- what a turn acts on (see alerts.due) --------------------------------------------------
+
+    def history(self) -> Sequence[Entry]:
+        """What happened so far."""
+        return self.lines
+
+    def note(self, entry: Entry) -> None:
+        """Into the history."""
+        self.lines.append(entry)
+
+    def page(self, page: Page, call: Call | None) -> None:
+        """A notice to each receiver, or that a step is passed over."""
+        if not page.send:
+            self.notices.append(Notice(page.at, "", "", (), page.reason, None, level=page.level))
+        clock, percent = (call.clock, call.percent) if call is not None else ("", None)
+        for name, via in ways(page, self.receivers):
+            self._tell(
+                name, via.use, page.reason, page.at, event=Event.CONTINUES, page=page.key,
+                level=page.level, clock=clock, percent=percent,
+            )  # fmt: skip
+
+    def remind(self, call: Call) -> None:
+        """A notice to those whose message has left."""
+        now = self.lines[-1].at
         told = [
             (each.receiver, each.channel)
             for each in self.notices
@@ -254,20 +266,9 @@ class _Play:
         ]
         for receiver, channel in dict.fromkeys(told):
             self._tell(
-                receiver, channel, reason, now, event=Event.CONTINUES, page=key, clock=clock,
-                percent=percent,
+                receiver, channel, call.reason, now, event=Event.CONTINUES, page=call.key,
+                clock=call.clock, percent=call.percent,
             )  # fmt: skip
-
-    def _page(self, page: Page, *, clock: str = "", percent: float | None = None) -> None:
-        self.history += page.entries()
-        if not page.send:
-            self.notices.append(Notice(page.at, "", "", (), page.reason, None, level=page.level))
-        for name in page.receivers:
-            for via in self.receivers[name].usual:
-                self._tell(
-                    name, via.use, page.reason, page.at, event=Event.CONTINUES, page=page.key,
-                    level=page.level, clock=clock, percent=percent,
-                )  # fmt: skip
 
     def _tell(
         self,
