@@ -23,6 +23,7 @@ from alerts.base import Delivery, DeliveryError, DeliveryFault, Event, Message, 
 from alerts.blocks import blocks_of, brief_blocks, escape, fallback_text
 from alerts.chart import describe, draw
 from alerts.plain import one_line
+from alerts.straight import web_client, webhook_client
 from alerts.words import words
 from connectors.options import Options as BaseOptions
 
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 _SLACK_API = "https://slack.com/api/"
 _TOO_MANY = 429
 _OK = 200
-_CLIENT_ERRORS = range(300, 500)
+_CLIENT_ERRORS = frozenset(range(300, 500)) - {301, 302, 303}
+"""Without those that lead to a page, such as a proxy's login: that may pass."""
 
 _LOGIN_ERRORS = frozenset(
     {
@@ -348,26 +350,21 @@ class SlackChannel:
         return self._make_client()
 
     def _make_client(self) -> WebClient:
-        # Imported here: reading a configuration needs no slack-sdk.
-        from slack_sdk.web import WebClient  # noqa: PLC0415 - lazy
-
         token = self._options.bot_token
-        return WebClient(
+        return web_client(
             token=None if token is None else token.get_secret_value(),
             base_url=self._options.base_url,
-            timeout=self._options.timeout_seconds,  # type: ignore[arg-type]  # urllib takes floats
+            timeout=self._options.timeout_seconds,
             logger=silent_logger(),
             retry_handlers=[],
         )
 
     @cached_property
     def _webhook(self) -> WebhookClient:
-        from slack_sdk.webhook import WebhookClient  # noqa: PLC0415 - lazy
-
         url = self._options.webhook_url
-        return WebhookClient(
+        return webhook_client(
             "" if url is None else url.get_secret_value(),
-            timeout=self._options.timeout_seconds,  # type: ignore[arg-type]  # urllib takes floats
+            timeout=self._options.timeout_seconds,
             logger=silent_logger(),
             retry_handlers=[],
         )

@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from alerts.base import DeliveryError
+from alerts.slack import SlackChannel, SlackOptions
+from tests.alerts.make import delivery, message
+from tests.alerts.webserver import Reply, web_server
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)))
@@ -95,11 +100,33 @@ def test_such_a_switch_would_be_found(code: str) -> None:
     assert switched_off(ast.parse(code))
 
 
+SLACK = {
+    "bot": ({"bot_token": "xoxb-secret", "base_url": "URL/api/"}, ("#press",)),
+    "webhook": ({"webhook_url": "URL/services/secret"}, ()),
+}
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("how", SLACK)
+def test_a_token_of_slack_follows_no_redirect(how: str, status: int) -> None:
+    options, to = SLACK[how]
+    with web_server() as elsewhere, web_server() as gateway:
+        gateway.usual = Reply(status, headers={"Location": f"{elsewhere.url}/take"})
+        given = {name: value.replace("URL", gateway.url) for name, value in options.items()}
+        channel = SlackChannel(SlackOptions(**given))
+        with pytest.raises(DeliveryError):
+            channel.send(delivery(message(), to=to))
+        channel.close()
+        assert len(gateway.requests) == 1
+        assert elsewhere.requests == []
+
+
 OWN_WAY_OUT = {
     # What brings a way out of its own, and what each is: all are in docs/security.md.
     "alerts/email.py": "SMTP",
     "connectors/imap.py": "IMAP",
     "alerts/slack.py": "slack-sdk",
+    "alerts/straight.py": "slack-sdk",
     "monitor/socketmode.py": "slack-sdk",
     "alerts/apprise.py": "apprise",
     "classifiers/hub.py": "model hub",
