@@ -45,7 +45,8 @@ types: $(VENV)/.installed-dev ## strict type check
 	$(BIN)/mypy
 
 security: $(VENV)/.installed-dev ## look for insecure code (bandit; the rest of its rules are in `lint`)
-	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive connectors classifiers alerts monitor deploy .ci
+	@printf '%s\n' monitor classifiers connectors 'alerts deploy .ci' | \
+	  xargs -P 2 -L 1 $(BIN)/bandit --quiet --configfile pyproject.toml --recursive
 
 $(TOOLS)/.installed: .ci/tools.txt | $(BIN)/python
 	$(BIN)/python -m venv $(TOOLS)
