@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING
 
 from alerts.base import Event, Reason, Severity
 from alerts.grouping import (
-    GroupOptions,
     News,
     is_urgent,
     leaves_at,
     merged,
     repeats_at,
 )
-from monitor.store.news import Gathering, Group, GroupKey, Kept
+from monitor.store.news import Gathering, Group, GroupKey, Kept, Pile
 from monitor.store.outbox import About
 
 if TYPE_CHECKING:
@@ -89,8 +88,8 @@ class Gatherer:
         """Have a group asked that is due: go on with its message, begin one, or put it off."""
         under_way = group.gathering
         if under_way is None:
-            pile = self._unit.news.pile(key, _at_once(group.options), self._now)
-            due = self._due(key, group)
+            pile = self._pile(key, group)
+            due = self._due(pile, group)
             if pile.first is None or due is None or due > self._now:
                 self._unit.news.put(key, replace(group, next_look_at=due))
                 return
@@ -103,9 +102,13 @@ class Gatherer:
         """Begin a message that repeats what burns; it is its moment."""
         self._slice(key, self._begin(key, group, upto=0))
 
-    def _due(self, key: GroupKey, group: Group) -> datetime | None:
+    def _pile(self, key: GroupKey, group: Group) -> Pile:
+        at_once = Severity[group.options.at_once.upper()]
+        return self._unit.news.pile(key, at_once, self._now)
+
+    @staticmethod
+    def _due(pile: Pile, group: Group) -> datetime | None:
         """When the next message of a group leaves, of what waits or of what burns."""
-        pile = self._unit.news.pile(key, _at_once(group.options), self._now)
         if pile.last == 0:
             return repeats_at(group.options, group.sent_at)
         if pile.first is None:
@@ -184,14 +187,10 @@ class Gatherer:
 
     def _rest(self, key: GroupKey, group: Group, *, repeats: bool) -> None:
         """After its message: until when the group is left alone."""
-        pile = self._unit.news.pile(key, _at_once(group.options), self._now)
+        pile = self._pile(key, group)
         plain = not group.options.interval_minutes and group.options.repeat_hours is None
         if pile.last == 0 and plain:
             self._unit.news.forget(key)
             return
-        due = self._due(key, group) if repeats or pile.last else None
+        due = self._due(pile, group) if repeats or pile.last else None
         self._unit.news.put(key, replace(group, next_look_at=due))
-
-
-def _at_once(options: GroupOptions) -> Severity:
-    return Severity[options.at_once.upper()]

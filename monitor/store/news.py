@@ -62,8 +62,6 @@ class Pile:
     """Since when the first waits of what may leave; None: nothing may."""
     urgent: bool
     """Whether any of that need not wait for its like."""
-    from_quiet: bool
-    """Whether any of that was kept for quiet hours."""
     later: datetime | None
     """When the first may leave of what is kept for quiet hours."""
     last: int
@@ -139,13 +137,12 @@ class Waiting:
         query = sa_select(
             func.min(col(row.since)).filter(ready),
             func.count().filter(ready & (urgent | col(row.not_before).is_not(None))),
-            func.count().filter(ready & col(row.not_before).is_not(None)),
             func.min(col(row.not_before)).filter(kept),
             func.max(col(row.id)),
         ).where(col(row.group_key) == _text(key))
         self._session.flush()
-        first, hurried, quiet, later, last = self._session.connection().execute(query).one()
-        return Pile(first, hurried > 0, quiet > 0, later, last or 0)
+        first, hurried, later, last = self._session.connection().execute(query).one()
+        return Pile(first, hurried > 0, later, last or 0)
 
     def ready(self, key: GroupKey, upto: int, now: datetime, limit: int) -> list[int]:
         """Incidents of which news in a group may leave, up to a number of the news."""
