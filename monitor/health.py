@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import platform
+import re
 import sqlite3
 import ssl
 from collections.abc import Callable, Iterable, Mapping
@@ -515,7 +516,7 @@ def _daemon(database: Path, options: HttpOptions) -> Findings:
         return
     host = "127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host  # noqa: S104 - compared
     try:
-        stale = _ask_ready(host, options.port)
+        stale, running = _ask_ready(host, options.port), _ask_version(host, options.port)
     except (OSError, ValueError, http.client.HTTPException) as error:
         yield Finding(
             "daemon",
@@ -535,6 +536,27 @@ def _daemon(database: Path, options: HttpOptions) -> Findings:
         )
     else:
         yield Finding("daemon", Grade.GOOD, "runs, and every step has come to an end lately")
+    if running is not None and running != program_version():
+        yield Finding(
+            "versions",
+            Grade.WRONG,
+            f"what runs is {one_line(running, 40)}, what is installed is {program_version()}",
+            "systemctl restart merkwacht: the upgrade takes effect then",
+        )
+
+
+def _ask_version(host: str, port: int) -> str | None:
+    """The version of the daemon that answers; None where it does not say."""
+    connection = http.client.HTTPConnection(host, port, timeout=3)
+    try:
+        connection.request("GET", "/metrics")
+        for line in connection.getresponse():
+            if line.startswith(b"merkwacht_build_info{"):
+                found = re.search(r'[{,]version="([^"]*)"', line.decode("utf-8", "replace"))
+                return None if found is None else found[1]
+    finally:
+        connection.close()
+    return None
 
 
 def _ask_ready(host: str, port: int) -> dict[str, float]:

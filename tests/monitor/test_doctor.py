@@ -31,6 +31,7 @@ from monitor.database import HEAD
 from monitor.findings import Finding, Grade
 from monitor.health import Report, examine, look_at_model
 from monitor.means import clock, forecast, kernel_keeps_time
+from monitor.metrics import Metrics
 from monitor.store import Store
 from monitor.web import WebServer
 from tests.monitor.make import add_incident, add_notification, fresh_store, new_mention, sql
@@ -353,6 +354,19 @@ def test_an_installation_whose_daemon_runs_is_well(sick: Installation) -> None:
         "key",
         "daemon",
     }
+
+
+def test_a_daemon_that_was_not_restarted_after_an_upgrade_is_found(sick: Installation) -> None:
+    registry = CollectorRegistry()
+    Metrics(registry).build.info({"version": "0.0.9", "model": "m"})
+    server = WebServer(("127.0.0.1", 0), registry=registry, health=dict)
+    sick.add(f"[http]\nport = {server.port}")
+    with hold(sick.database):
+        (found,) = sick.examine().wrong
+    server.close()
+    assert found.part == "versions"
+    assert "what runs is 0.0.9" in found.what
+    assert "restart" in found.remedy
 
 
 def test_a_daemon_that_hangs_or_does_not_answer_is_found(sick: Installation) -> None:
