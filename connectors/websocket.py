@@ -25,6 +25,9 @@ from connectors.http import Upgraded, redact_url, upgraded
 _OWN = frozenset({"host", "user-agent"})
 """Headers that the guarded client sets itself."""
 
+_READ_BYTES = 16_384
+"""At once. Compressed it may hold a thousand times as much, in many messages that are each small enough."""
+
 _ANSWER_SECONDS = 5.0
 """How long our own few bytes, an answer to a ping, may take on their way."""
 
@@ -50,7 +53,7 @@ class Listening:
         deadline = time.monotonic() + seconds
         while not self._waiting:
             self._check()
-            data = self._connection.read(deadline - time.monotonic())
+            data = self._connection.read(deadline - time.monotonic(), most=_READ_BYTES)
             if data is None:
                 return None
             if data:
