@@ -5,7 +5,7 @@
 
 It is built with the distribution's Python (/usr/bin/python3) and depends on that very version of it: build on
 the release that it is for. Needs python3-venv and dpkg-dev. The same sources, packages and moment
-($SOURCE_DATE_EPOCH, else that of the last commit) give the same package, byte by byte.
+($SOURCE_DATE_EPOCH, else that of the last commit) give the same package.
 """  # noqa: INP001 - a script, not a package
 
 # ruff: noqa: S603, S607 - it runs the builder's own tools, found where the builder keeps them
