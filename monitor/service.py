@@ -168,7 +168,7 @@ def tmpfiles(service: Service) -> str:
 def _state(service: Service) -> list[str]:
     if service.by_user and service.state == SYSTEM_STATE:
         return [f"StateDirectory={USER}", "StateDirectoryMode=0700"]
-    if not service.by_user and service.state.is_relative_to(_STATES):
+    if not service.by_user and _STATES in service.state.parents:
         name = _specifiers(service.state.relative_to(_STATES))
         if not _quoted(service.state):
             return [f"StateDirectory={name}", "StateDirectoryMode=0700"]

@@ -82,13 +82,18 @@ def _service(config: Path | None, state_dir: Path | None, *, by_user: bool) -> S
             f"{file}: systemd takes no credential called {names}: use letters, digits, . _ -",
             EXIT_USAGE,
         )
-    if state_dir is not None and found.state is not None and state_dir.absolute() != found.state:
+    if state_dir is not None and found.state is not None and state_dir.resolve() != found.state:
         fail(
             f"--state-dir: {file} has the database in {found.state}; change store.path, or leave "
             "the option out",
             EXIT_USAGE,
         )
-    state: Path = state_dir.absolute() if state_dir is not None else found.state or SYSTEM_STATE
+    state: Path = state_dir.resolve() if state_dir is not None else found.state or SYSTEM_STATE
+    if not by_user and state not in (found.state, SYSTEM_STATE):
+        say(
+            f"Mind: commands beside the service look for the database in {SYSTEM_STATE}; better "
+            f'write store.path = "{state}/merkwacht.db" than give --state-dir'
+        )
     return Service(program, file, state, found.credentials, by_user)
 
 

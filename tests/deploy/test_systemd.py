@@ -169,6 +169,15 @@ def test_the_folder_of_the_database_is_taken_from_the_configuration(tmp_path: Pa
     assert "change store.path" in err
 
 
+def test_a_state_folder_that_only_the_service_would_know_of_is_told(tmp_path: Path) -> None:
+    file = configuration(tmp_path)
+    status, out, err = run("--config", file, "--state-dir", "/srv/a/../watch")
+    assert status == 0
+    assert "ReadWritePaths=/srv/watch\n" in out
+    assert 'store.path = "/srv/watch/merkwacht.db"' in err
+    assert "store.path" not in run("--config", file)[2]
+
+
 def test_it_writes_three_files_and_nothing_twice(tmp_path: Path) -> None:
     file, root = configuration(tmp_path), tmp_path / "root"
     words: Sequence[object] = ("--write", "--root", root, "--config", file)
