@@ -163,8 +163,8 @@ _LED = re.compile(r"(?:[:=→>]|\b(?:is|are|was|blijft|wordt|from)\s{0,3})\s{0,3
 _LED_LATER = re.compile(r"(?:[:=]|\b(?:is|are))\s{1,3}(?=\S)")
 _NO_VALUE_LIST = """
     a all already also always an and another any at back been blijf but by correct de dead die dood
-    down een een en er expired for fout free gone goed hard heb het hetzelfde hier how if in incorrect is it ja
-    jouw just kapot kwijt maar me met mijn my na never nice nee niet no not nog nooit nu of on
+    down een een en er expired for fout free gone goed hard heb het hetzelfde hier how if in incorrect is it
+    ja jouw just kapot kwijt maar me met mijn my na never nice nee niet no not nog nooit nu of on
     only onze op our over real reset right safe same secure so still strong te terug that the
     their there they this to too uit unsafe vast veilig verkeerd verlopen vergeten very was wat
     weak weer weg werkt what where why with wrong yes yet your zo zwak
