@@ -284,6 +284,7 @@ def _for_journal(event: Mapping[str, object]) -> tuple[str, list[tuple[str, str]
 _CONSOLE = structlog.dev.ConsoleRenderer(
     # Plain: the pretty one prints local variables, which may hold a post.
     pad_event_to=24,
+    sort_keys=False,
     colors=not os.environ.get("NO_COLOR"),
     exception_formatter=structlog.dev.plain_traceback,
 )
