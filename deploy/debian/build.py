@@ -338,7 +338,9 @@ def _depends(
     major, minor, _ = _python_version(asked.python)
     yield f"python3 (>= {major}.{minor})"
     yield f"python3 (<< {major}.{minor + 1})"
-    yield from ("ca-certificates", "systemd | systemd-standalone-sysusers | systemd-sysusers")
+    yield "ca-certificates"
+    yield "procps"  # /bin/kill, by which the unit reloads: a bare system has none
+    yield "systemd | systemd-standalone-sysusers | systemd-sysusers"
     libraries = sorted((stage / PREFIX).rglob("*.so*"))
     own = sorted({path.parent for path in libraries})
     # dpkg-shlibdeps wants to stand in a source package.
