@@ -27,7 +27,7 @@ from monitor.telling import SLICE, Round, Teller
 
 BATCH = 1000
 """Incidents looked at in one transaction, at most."""
-AT_A_TIME = 25
+AT_A_TIME = 50
 """Incidents whose rows are fetched together. Between two such handfuls the clock is looked at."""
 GROUPS = 50
 """Groups of news asked in one transaction, at most: each may be a message to write."""
