@@ -26,6 +26,8 @@ _HOUR_PRIOR = 4.0
 """Information of the prior on an hour's share: good to within a factor of about 1.5 (sd 0.5)."""
 _WEEKDAY_PRIOR = 11.0
 """Likewise for a day of the week: to within 30 % (sd 0.3)."""
+_LEAST_EXPECTED = 1e-9
+"""Counts of one hour below which nothing is learnt of its share."""
 _LEVEL_PRIOR = 0.5
 """Counts added to what was seen: a series of zeros has a small expectation, not none."""
 
@@ -151,9 +153,10 @@ class Season:
         """Share of one hour, and the information behind it."""
         counts, buckets = self._hours[index]
         prior = self._prior[index]
-        if mean <= 0 or buckets <= 0:
+        expected = mean * prior * buckets
+        if expected < _LEAST_EXPECTED:
             return prior, _HOUR_PRIOR
-        seen = 1 / (1 / (mean * prior * buckets) + variance * self._per_hour / buckets)
+        seen = 1 / (1 / expected + variance * self._per_hour / buckets)
         information = _HOUR_PRIOR + seen
         return (_HOUR_PRIOR * prior + seen * counts / buckets / mean) / information, information
 

@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from alerts.spikes import Sensitivity, SpikeDetector, SpikeVerdict
@@ -174,6 +174,8 @@ def test_a_restart_in_a_spike_or_weeks_on_changes_nothing(at: int) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.one_of(st.floats(0, 1e6), st.floats(0, 1e15)), min_size=1, max_size=100))
+@example([5e-324])
+@example([5e-324, 1e-300, 2.5, 1e15])
 def test_scores_and_bounds_are_always_in_their_range(counts: list[float]) -> None:
     for verdict in feed(counts, bucket=timedelta(minutes=5)):
         assert 0 <= verdict.score <= 1
