@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from alerts.base import Event, Incident, Reason, Signal
 from alerts.clocks import begin, clocks_for
@@ -218,7 +219,8 @@ class Announcer:
         round_: Round,
         mentions: Iterable[int] = (),
     ) -> Announcement:
-        self._log.info(
+        tell = partial(
+            self._log.info,
             "announced",
             incident=incident.id,
             kind=incident.kind.value,
@@ -229,6 +231,7 @@ class Announcer:
             reason=sorted({decision.reason.value for decision in decisions}),
             mention=some(mentions),
         )
+        round_.unit.afterwards(tell)
         title = round_.titles.get(incident.id, "")
         return Announcement(incident, event, tuple(decisions), title)
 

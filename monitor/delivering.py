@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from alerts.base import Channel, Delivery, DeliveryError, DeliveryFault, Reason, Receipt
 from alerts.message import as_drill, from_json
@@ -145,9 +146,9 @@ class DeliverStep:
         now = self._now()
         with self._store.write() as unit:
             if not self._began and (again := unit.outbox.take_back(now)):
-                self._log.info("taken_back", notifications=again)
+                unit.afterwards(partial(self._log.info, "taken_back", notifications=again))
             if taken_over := self._stand_ins.run(unit, now):
-                self._log.warning("stood_in", notifications=taken_over)
+                unit.afterwards(partial(self._log.warning, "stood_in", notifications=taken_over))
             claimed = self._claim(unit, now)
         self._began = True
         for item in claimed:
@@ -176,7 +177,8 @@ class DeliverStep:
                 item = unit.outbox.look_up(head.id)
                 if reason := self._why_not(unit, item, now):
                     unit.outbox.withdraw(item.id, reason, now)
-                    self._log.info(
+                    tell = partial(
+                        self._log.info,
                         "withdrawn",
                         receiver=item.receiver,
                         channel=item.channel,
@@ -184,6 +186,7 @@ class DeliverStep:
                         reason=reason.value,
                         **unit.looking.subjects(item.id, item.incident_id),
                     )
+                    unit.afterwards(tell)
                     look_again = True
                 else:
                     claimed.append(unit.outbox.take(item, now, LEASE))

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 from alerts.base import Event, Incident, IncidentState, Message, Reason
 from alerts.clocks import Clock, ClockOptions, begin, call_unwanted, restart
@@ -812,7 +813,8 @@ class Round:
         self._told.pop(incident_id, None)
 
     def _tell_log(self, first: News, reason: Reason, incidents: int) -> None:
-        self._teller.log.info(
+        tell = partial(
+            self._teller.log.info,
             "told",
             incident=first.incident_id,
             incidents=incidents,
@@ -821,6 +823,7 @@ class Round:
             happened=first.event.value,
             reason=reason.value,
         )
+        self.unit.afterwards(tell)
 
     def _language(self, receiver: str) -> str:
         return self._teller.receivers[receiver].language or self._teller.rules.language

@@ -67,8 +67,10 @@ class ScratchStore(Store):
     def write(self) -> Iterator[Unit]:
         """A transaction, inside an attempt or alone."""
         with explained(self.path), self._session() as session:
-            yield Unit(session)
+            unit = Unit(session)
+            yield unit
             session.commit()
+        unit.committed()
 
     @contextmanager
     def read(self) -> Iterator[Unit]:

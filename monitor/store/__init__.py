@@ -11,7 +11,7 @@ Everything in the block commits together or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,6 +52,7 @@ class Unit:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._afterwards: list[Callable[[], object]] = []
         self.sources = Sources(session)
         self.dusk = Dusk(session)
         self.spending = Spending(session)
@@ -83,6 +84,16 @@ class Unit:
         """Send pending rows to the database, inside the transaction."""
         self._session.flush()
 
+    def afterwards(self, tell: Callable[[], object]) -> None:
+        """Do this once the transaction is committed: what the log tells has happened."""
+        self._afterwards.append(tell)
+
+    def committed(self) -> None:
+        """Whoever committed the transaction says so."""
+        for tell in self._afterwards:
+            tell()
+        self._afterwards.clear()
+
     def facts(self) -> dict[str, str]:
         """All remembered facts."""
         return {row.key: row.value for row in self._session.exec(select(MetaRow))}
@@ -105,7 +116,9 @@ class Store:
     def write(self) -> Iterator[Unit]:
         """A transaction that holds the write lock from its first moment."""
         with transaction(self._engine, self.path, write=True) as session:
-            yield Unit(session)
+            unit = Unit(session)
+            yield unit
+        unit.committed()
 
     @contextmanager
     def read(self) -> Iterator[Unit]:

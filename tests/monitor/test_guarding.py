@@ -19,8 +19,9 @@ from monitor.cli import app
 from monitor.config import ConfigError, load
 from monitor.copying import beside
 from monitor.exposure import exposures
+from monitor.findings import Grade
 from monitor.guarding import guard, warn
-from monitor.health import Grade, examine
+from monitor.health import examine
 from monitor.log import set_up
 from monitor.store import Store
 from tests.monitor.make import sql
@@ -35,7 +36,7 @@ def log() -> Iterator[io.StringIO]:
     sink = io.StringIO()
     set_up(style="text", stream=sink)
     yield sink
-    set_up()
+    set_up(level="warning")
 
 
 def write(folder: Path, text: str = VALID, mode: int = 0o600) -> Path:

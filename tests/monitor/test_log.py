@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 
 from monitor import log
 from monitor.config import parse, secrets_of
+from tests.monitor.crowds import announcer
 from tests.monitor.journald import Journald
+from tests.monitor.make import NOON, fresh_store, new_signal
 
 SECRETS = ("Zonnetje!2024", "xoxb-1234567890-planted", "s3cr3t/with space")
 HOSTILE = (
@@ -296,6 +298,21 @@ def test_no_configured_secret_gets_into_a_line_wherever_it_comes_from(
     assert written.count("[secret]") >= 5
     for planted in (*SECRETS, "planted-token", "s3cr3t"):
         assert planted not in written
+
+
+def test_nothing_is_told_that_did_not_happen(tmp_path: Path) -> None:
+    store, sink = fresh_store(tmp_path), io.StringIO()
+    log.set_up(style="text", stream=sink)
+    with pytest.raises(RuntimeError), store.write() as unit:
+        announcer().announce(unit, [new_signal()], NOON)
+        raise RuntimeError("out of memory, just before the end")
+    assert sink.getvalue() == "", "it was rolled back"
+    with store.write() as unit:
+        announcer().announce(unit, [new_signal()], NOON)
+        assert sink.getvalue() == "", "it may yet be rolled back"
+    store.close()
+    told = re.findall(r"event=(\w+) .*incident=1 ", sink.getvalue())
+    assert told == ["told", "announced"]
 
 
 # -- repeats ---------------------------------------------------------------------------------------
