@@ -339,7 +339,6 @@ def _depends(
     yield f"python3 (>= {major}.{minor})"
     yield f"python3 (<< {major}.{minor + 1})"
     yield "ca-certificates"
-    yield "procps"  # /bin/kill, by which the unit reloads: a bare system has none
     yield "systemd | systemd-standalone-sysusers | systemd-sysusers"
     libraries = sorted((stage / PREFIX).rglob("*.so*"))
     own = sorted({path.parent for path in libraries})

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from importlib import resources
@@ -106,6 +109,16 @@ def test_paths_with_signs_of_systemd_s_own_are_written_so_that_they_mean_themsel
 def test_a_state_folder_below_var_lib_is_systemd_s_to_make() -> None:
     assert "StateDirectory=brands/merkwacht\n" in unit(SERVICES[2])
     assert "ReadWritePaths" not in unit(SERVICES[2])
+
+
+def test_a_reload_needs_nothing_but_a_shell() -> None:
+    (line,) = re.findall(r"^ExecReload=(.+)$", unit(Service()), re.MULTILINE)
+    # As systemd reads it: words, a doubled sign for itself, the process in the environment.
+    words = [word.replace("$$", "$") for word in shlex.split(line)]
+    with subprocess.Popen(["sleep", "60"]) as process:
+        env = {"MAINPID": str(process.pid), "PATH": "/nowhere"}
+        subprocess.run(words, env=env, check=True, timeout=60)
+        assert process.wait(60) == -signal.SIGHUP
 
 
 def test_each_credential_that_the_configuration_names_is_loaded_once(tmp_path: Path) -> None:
