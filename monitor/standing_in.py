@@ -10,13 +10,11 @@ import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from alerts.base import Event, IncidentState, Reason, SignalKind
+from alerts.base import Event, Reason, SignalKind
 from alerts.message import by_another_way, from_json, to_json
 from alerts.routes import Via
 from monitor.store import Unit
 from monitor.store.outbox import DELIVERED, Pending
-
-_OVER = frozenset({IncidentState.RESOLVED, IncidentState.REVIEWED})
 
 
 class StandIns:
@@ -56,10 +54,7 @@ class StandIns:
             return Reason.FIRST_IS_BACK if back else None
         if item.lane not in self._ways or unit.outbox.stand_in_of(item.key) != DELIVERED:
             return None
-        about = [item.incident_id, *(each.incident_id for each in unit.outbox.further(item.id))]
-        if all(_over_and_untold(unit, number, item) for number in about):
-            return Reason.STOOD_IN
-        return None
+        return Reason.STOOD_IN if unit.outbox.is_over_and_untold(item) else None
 
     def _take_over(
         self, unit: Unit, item: Pending, via: Via, now: datetime, since: datetime | None
@@ -81,7 +76,7 @@ class StandIns:
             now=now,
             reason=item.reason,
             page=item.page,
-            further=unit.outbox.further(item.id),
+            further_of=item.id,
             drill=item.drill,
             failover_of=item.key,
         )
@@ -96,13 +91,6 @@ class StandIns:
                 reason=Reason.STANDING_IN.value,
             )
         return added
-
-
-def _over_and_untold(unit: Unit, number: int, item: Pending) -> bool:
-    incident = unit.incidents.get(number)
-    if incident is None or incident.state not in _OVER:
-        return False
-    return not unit.outbox.has_told(number, item.receiver, item.channel)
 
 
 def _key(key: str, channel: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, text
+from sqlalchemy import ColumnElement, delete, insert, literal, text
 from sqlalchemy import select as sa_select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, select
@@ -48,6 +48,7 @@ GATHERING = "gathering"
 """Being put together slice by slice, since it tells of very many incidents: it waits for nothing yet."""
 
 _TOLD_NOBODY = (DEAD, WITHDRAWN)
+_OVER = (IncidentState.RESOLVED.value, IncidentState.REVIEWED.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +141,14 @@ class Outbox:
         reason: str = "",
         page: str = "",
         further: Sequence[About] = (),
+        further_of: int | None = None,
         drill: bool = False,
         failover_of: str | None = None,
     ) -> bool:
         """Put a notification into the outbox. False when its key is there already.
 
-        ``further`` are the other incidents that the message tells of.
+        ``further`` are the other incidents that the message tells of; ``further_of`` is the number of a
+        notification that tells of the same ones, however many they are.
         """
         if self._session.exec(select(NotificationRow.id).where(NotificationRow.key == key)).first():
             return False
@@ -170,6 +173,8 @@ class Outbox:
         Excerpts(self._session).note(row.id or 0, row.message)
         if further:
             self._tell_further(row, further)
+        if further_of is not None:
+            self._tell_the_same(row, further_of)
         self._probe_lane(receiver, channel, now)
         return True
 
@@ -188,6 +193,15 @@ class Outbox:
                 for each in further
             ],
         )
+
+    def _tell_the_same(self, row: NotificationRow, as_that: int) -> None:
+        about = NotificationAboutRow
+        columns = (about.incident_id, about.event, about.reason, about.page, about.since)
+        same = sa_select(literal(row.id), *(col(each) for each in columns)).where(
+            col(about.notification_id) == as_that
+        )
+        names = ["notification_id", "incident_id", "event", "reason", "page", "since"]
+        self._session.connection().execute(insert(about).from_select(names, same))
 
     def further(self, notification_id: int) -> list[About]:
         """The other incidents that a message tells of, where it tells of several."""
@@ -679,16 +693,33 @@ class Outbox:
         )
         return self._session.exec(query).first() is not None
 
-    def has_told(self, incident_id: int, receiver: str, channel: str) -> bool:
-        """Whether a message about an incident arrived there."""
-        row = NotificationRow
-        query = select(row.id).where(
-            row.incident_id == incident_id,
-            row.receiver == receiver,
-            row.channel == channel,
+    def is_over_and_untold(self, pending: Pending) -> bool:
+        """Whether all that a message tells of is over, and none of it was ever told in its lane.
+
+        Counted where it lies: the message may be about very many incidents.
+        """
+        row, about = NotificationRow, NotificationAboutRow
+        among = select(about.incident_id).where(about.notification_id == pending.id)
+
+        def of_its(number: Any) -> ColumnElement[bool]:
+            return (col(number) == pending.incident_id) | col(number).in_(among)
+
+        burns = select(IncidentRow.id).where(
+            of_its(IncidentRow.id), col(IncidentRow.state).not_in(_OVER)
+        )
+        there = (
+            row.receiver == pending.receiver,
+            row.channel == pending.channel,
             row.state == DELIVERED,
         )
-        return self._session.exec(query).first() is not None
+        told = select(row.id).where(of_its(row.incident_id), *there)
+        told_among = (
+            select(row.id)
+            .join(about, col(about.notification_id) == col(row.id))
+            .where(of_its(about.incident_id), *there)
+        )
+        queries = (burns, told, told_among)
+        return all(self._session.exec(each.limit(1)).first() is None for each in queries)
 
     def waiting(self) -> tuple[int, datetime | None]:
         """How many notifications wait, and since when the oldest does."""

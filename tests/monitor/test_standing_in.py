@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from alerts.base import Event, Reason
+from alerts.base import Event, Incident, Reason
 from alerts.message import to_json
 from alerts.pacing import Pacer, pace_of
 from alerts.routes import Via
 from monitor.store import Unit
-from monitor.store.outbox import Pending
+from monitor.store.outbox import About, Pending
 from tests.alerts.make import message
-from tests.monitor.make import add_incident, sql
+from tests.monitor.make import NOON, add_incident, sql
 from tests.monitor.office import Office, office
 
 AFTER_TEN = {("crisis", "email"): Via(use="slack", stands_in_for="email", after_minutes=10)}
@@ -103,6 +103,66 @@ def test_what_the_first_channel_began_it_also_ends(here: Office) -> None:
     here.desks["email"].be("")
     here.work_for(minutes=17)
     assert mails(here) == [opened, closing], "its thread would stay open"
+
+
+def together(here: Office, key: str, incidents: Sequence[Incident]) -> str:
+    """Let one mail tell of several incidents. Returns its key."""
+    lead, *others = incidents
+    with here.store.write() as unit:
+        unit.outbox.add(
+            key=f"mw-{lead.id}-opened-{key}",
+            incident_id=lead.id,
+            event=Event.OPENED,
+            receiver="crisis",
+            channel="email",
+            addresses=here.to("email"),
+            message=to_json(message()),
+            now=here.clock(),
+            further=[About(each.id, Event.OPENED, Reason.OPENED, NOON) for each in others],
+        )
+    return f"mw-{lead.id}-opened-{key}"
+
+
+def over(here: Office, *incidents: Incident) -> None:
+    with here.store.write() as unit:
+        for each in incidents:
+            unit.incidents.resolve(each.id, "eva", here.clock())
+
+
+def test_what_stands_in_tells_of_the_same_incidents_and_the_first_of_none_once_all_are_over(
+    here: Office,
+) -> None:
+    here.desks["email"].be("refused")
+    three = [add_incident(here.store, key=f"s{number}") for number in range(3)]
+    together(here, "a1", three)
+    here.work_for(minutes=12)
+    with here.store.read() as unit:
+        told = unit.outbox.told_of([each.id for each in three])
+    assert all(
+        ("crisis", "slack", Event.OPENED) in [(one.receiver, one.channel, one.event) for one in of]
+        for of in told.values()
+    )
+    over(here, *three[:2])
+    here.work_for(minutes=17)
+    assert here.states(three[0], "email") == ["pending"], "one of them burns"
+    over(here, three[2])
+    here.desks["email"].be("")
+    here.work_for(minutes=17)
+    assert mails(here) == []
+    assert here.states(three[0], "email") == ["withdrawn"]
+
+
+def test_what_the_first_channel_told_among_others_it_also_ends(here: Office) -> None:
+    two = [add_incident(here.store, key=f"s{number}") for number in range(2)]
+    opened = together(here, "a1", two)
+    here.work()
+    here.desks["email"].be("refused")
+    closing = here.put("a2", two[1], "email")
+    here.work_for(minutes=12)
+    over(here, *two)
+    here.desks["email"].be("")
+    here.work_for(minutes=17)
+    assert mails(here) == [opened, closing], "its reader would wait for the end of it"
 
 
 def test_the_second_way_is_spared_when_the_first_is_back_in_time(here: Office) -> None:
