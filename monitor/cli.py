@@ -224,6 +224,8 @@ def init(
     except ValueError as error:
         _fail(f"--brand: {error}", EXIT_USAGE)
     try:
+        # Passwords will be written into it: ours alone, unless a file that was there says otherwise.
+        output.touch(mode=0o600)
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         _fail(f"{output}: {error.strerror}", EXIT_FAILURES)
@@ -242,11 +244,17 @@ def check(
         ),
     ] = False,
 ) -> None:
-    """Validate the configuration: every problem at once, each on its own line."""
+    """Validate the configuration: every problem at once, each on its own line.
+
+    Warns of what a start would warn of, too: secrets that others may read, what goes unencrypted.
+    """
     from monitor.commands.sensitivity import describe, describe_spikes  # noqa: PLC0415
+    from monitor.guarding import foreseen  # noqa: PLC0415
 
     with _explained():
         path, settings = _load(config, secrets=online)
+        for line in foreseen(path, settings):
+            _say(f"warning: {line}")
         if not online:
             tables = ("brands", "sources", "channels", "receivers", "routes")
             counts = (f"{name} {len(getattr(settings, name))}" for name in tables)
@@ -844,8 +852,9 @@ def sources(
     Example: merkwacht sources --since 30d
 
     A source is dark for one of these reasons: refused (it does not let us in), blocked (it answers as
-    if there were nothing), quota (used up for now), error (out of order), paused (not in the
-    configuration), down (this program was not running). Exit status 1: one is dark and not paused.
+    if there were nothing), quota (used up for now), behind (not read up to the present yet), error (out
+    of order), paused (not in the configuration), down (this program was not running). Exit status 1: one
+    is dark and not paused.
     """
     from monitor.app import build_tariff, utc_now  # noqa: PLC0415
     from monitor.commands import sources as command  # noqa: PLC0415

@@ -5,6 +5,7 @@ Tells at every start, so that nobody lives with a hole that was meant for an aft
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from monitor import modes
@@ -32,6 +33,15 @@ def guard(file: Path, config: Config) -> None:
     _warn(config, [*loose, *left])
     for each in mended:
         logger("security").warning("mended", what=each.what, mode="taken from others")
+
+
+def foreseen(file: Path, config: Config) -> Iterator[str]:
+    """What a start would refuse or warn of, a line each: for whoever checks a configuration."""
+    for each in modes.of_configuration(file):
+        when = "; the daemon does not start before that is mended" if each.fatal else ""
+        yield f"{each.what}{when}: {each.remedy}"
+    for found in exposures(config):
+        yield f"{found.where}: {found.what}: {found.remedy}"
 
 
 def warn(file: Path, config: Config) -> None:

@@ -29,6 +29,10 @@ from monitor.heartbeat import HeartbeatOptions
 _WITH_PASSWORD = re.compile(r"https?://[^\s/@:]*:[^\s/@]+@")
 _OTHERS = stat.S_IRWXO
 _ALL_BUT_OWNER = stat.S_IRWXG | stat.S_IRWXO
+_MOUNTED = (
+    "it lies on a read-only mount: where that comes from, let nobody read it but the user that "
+    "Merkwacht runs as"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ class Loose:
     """Mode bits to take away; 0: not ours to mend."""
     fatal: bool = False
     """Secrets in the configuration that everybody may read: nothing starts on these."""
+    mounted: bool = False
+    """On a read-only mount, as in a container: its mode is set elsewhere, and often nobody else is here."""
 
 
 # -- the configuration, and the files that it names ------------------------------------------------
@@ -51,14 +57,17 @@ class Loose:
 def of_configuration(file: Path) -> Iterator[Loose]:
     """What is too open of a configuration: valid or not, as far as it can be read."""
     inline, files = _secrets(file, as_written(file))
-    mode = mode_of(file)
+    mode, mounted = mode_of(file), _unchangeable(file)
     if inline and mode is not None and mode & stat.S_IROTH:
         yield Loose(
             file,
             f"{file} holds secrets ({', '.join(inline)}) and everybody may read it "
             f"(mode {mode:04o})",
-            f"chmod 0640 {file}; then give new secrets: these may have been read",
-            fatal=not _unchangeable(file),
+            _MOUNTED
+            if mounted
+            else f"chmod 0640 {file}; then give new secrets: these may have been read",
+            fatal=not mounted,
+            mounted=mounted,
         )
     elif mode is not None and mode & stat.S_IWOTH:
         yield Loose(
@@ -67,12 +76,15 @@ def of_configuration(file: Path) -> Iterator[Loose]:
             f"chmod 0640 {file}, and look through it",
         )
     for each in dict.fromkeys(files):
-        mode = mode_of(each)
+        mode, mounted = mode_of(each), _unchangeable(each)
         if mode is not None and mode & (stat.S_IROTH | stat.S_IWOTH):
             yield Loose(
                 each,
                 f"everybody may read or change the secret in {each} (mode {mode:04o})",
-                f"chmod 0640 {each}; then give a new secret: this one may have been read",
+                _MOUNTED
+                if mounted
+                else f"chmod 0640 {each}; then give a new secret: this one may have been read",
+                mounted=mounted,
             )
 
 

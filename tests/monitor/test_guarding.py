@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +30,7 @@ from monitor.store import Store
 from tests.monitor.make import sql
 
 VALID = (Path(__file__).parent / "config" / "valid.toml").read_text()
+ROOT = Path(__file__).parents[2]
 SECRET = "hunter22-and-more"
 LOGIN = f'username = "m"\npassword = "{SECRET}"\nfrom ='
 
@@ -146,6 +150,79 @@ def test_a_reload_warns_and_refuses_nothing(tmp_path: Path, log: io.StringIO) ->
         guard(file, config)
     warn(file, config)
     assert "holds secrets" in log.getvalue()
+
+
+def test_a_check_tells_what_a_start_would_refuse_or_warn_of(tmp_path: Path) -> None:
+    text = VALID.replace("from =", f'security = "none"\n{LOGIN}').replace("smtp.example.com", "::1")
+    file = write(tmp_path, text + '[http]\nhost = "0.0.0.0"\n', 0o644)
+    done = CliRunner().invoke(app, ["check", "--config", str(file)])
+    assert done.exit_code == 0, "it is valid"
+    told = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert len(told) == 2
+    assert "channels[0].password" in told[0]
+    assert "does not start before that is mended: chmod 0640" in told[0]
+    assert "http.host: whoever reaches 0.0.0.0:9464" in told[1]
+    assert SECRET not in done.output
+    file.write_text(VALID)
+    assert "warning" not in CliRunner().invoke(app, ["check", "--config", str(file)]).stderr
+
+
+def test_what_init_writes_may_be_filled_with_secrets_and_started(tmp_path: Path) -> None:
+    file, before = tmp_path / "config.toml", os.umask(0o022)
+    try:
+        assert CliRunner().invoke(app, ["init", "--output", str(file)]).exit_code == 0
+    finally:
+        os.umask(before)
+    assert mode(file) == 0o600
+    file.chmod(0o640)
+    assert CliRunner().invoke(app, ["init", "--force", "--output", str(file)]).exit_code == 0
+    assert mode(file) == 0o640, "whose it is and who may read it was decided"
+
+
+MOUNTED = (
+    'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"',
+    """
+import sys, pathlib
+from monitor.guarding import foreseen, guard
+from monitor.config import load
+from monitor.health import examine
+from monitor.log import set_up
+from datetime import UTC, datetime
+set_up(style="text", stream=sys.stdout)
+file = pathlib.Path(sys.argv[1])
+guard(file, load(file))
+report = examine(file, now=datetime.now(UTC), model=lambda _: ())
+for each in report.findings:
+    if each.part == "permissions":
+        print("doctor", each.grade.value, each.what)
+""",
+)
+"""What is done in a mount namespace of its own: a folder is mounted read-only, and a program runs."""
+
+
+def test_on_a_read_only_mount_as_in_a_container_open_secrets_are_told_and_refuse_nothing(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "web.secret").write_text(SECRET)
+    (tmp_path / "given" / "web.secret").chmod(0o444)
+    text = VALID.replace("from =", LOGIN) + '[store]\npath = "../merkwacht.db"\n'
+    text += '[[sources]]\nkind = "x"\nname = "x"\nbearer_token_file = "web.secret"\n'
+    file = write(tmp_path / "given", text, 0o644)
+    own = ["unshare", "--map-root-user", "--mount", "sh", "-c", MOUNTED[0], str(file.parent)]
+    if shutil.which("unshare") is None or subprocess.run([*own, "true"], check=False).returncode:
+        pytest.skip("no mount namespaces for us here")
+    done = subprocess.run(
+        [*own, sys.executable, "-c", MOUNTED[1], str(file)],
+        capture_output=True, text=True, check=True, timeout=60, cwd=ROOT,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert [" event=readable " in line for line in lines] == [True, True, False, False]
+    for line, named in zip(lines, ["password", "web.secret"] * 2, strict=True):
+        assert named in line
+        assert "chmod" not in line, "nothing can be changed there"
+    assert all(line.startswith("doctor note ") for line in lines[2:]), "it is not ill for that"
+    assert SECRET not in done.stdout
 
 
 # -- what we write ---------------------------------------------------------------------------------
