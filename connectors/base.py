@@ -129,6 +129,9 @@ class Page:
     spent: Mapping[str, int] = field(default_factory=dict)
     """What the source bills, or takes off a quota, for this page: ``post``, ``user``, ``request``,
     ``search``, ``unit``."""
+    heard_until: datetime | None = None
+    """Aware, UTC; of a poll's last page: up to when its source was read, where what was said since is left
+    for the next poll. None: up to the present."""
 
     @property
     def is_empty(self) -> bool:
@@ -158,6 +161,8 @@ class SourceFault(StrEnum):
     """The source refused our query as malformed."""
     BLOCKED = "blocked"
     """It answers, but not with what it has: its canary is missing."""
+    BEHIND = "behind"
+    """It is read, but not up to the present yet."""
     BAD_RESPONSE = "bad_response"
     """Not what this source should answer: wrong type, truncated, hostile."""
     TOO_LARGE = "too_large"
@@ -175,6 +180,8 @@ class Darkness(StrEnum):
     """It answers as if there were nothing, or may not be reached from here."""
     QUOTA = "quota"
     """What it allows us for now is used up."""
+    BEHIND = "behind"
+    """It is read, but not up to the present yet."""
     ERROR = "error"
     """It, or the way to it, was out of order."""
     PAUSED = "paused"
@@ -197,6 +204,7 @@ _DARKNESS: Mapping[SourceFault, Darkness] = {
     SourceFault.BLOCKED_ADDRESS: Darkness.BLOCKED,
     SourceFault.RATE_LIMITED: Darkness.QUOTA,
     SourceFault.PAYMENT_REQUIRED: Darkness.QUOTA,
+    SourceFault.BEHIND: Darkness.BEHIND,
 }
 
 

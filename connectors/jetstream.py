@@ -215,7 +215,12 @@ class JetstreamConnector:
             if batch.is_full:
                 yield self._page(batch, walk, progress)
                 batch = _Batch()
-        yield self._page(batch, walk, progress)
+        last = self._page(batch, walk, progress)
+        if walk.trouble is None and not walk.is_finished:
+            last = replace(last, heard_until=walk.place)
+            if not walk.is_cut_short:
+                self._server += 1  # this one itself hears nothing any more
+        yield last
         if walk.trouble is not None:
             raise walk.trouble
 
@@ -230,12 +235,15 @@ class JetstreamConnector:
                 # What came before it is kept. In the present it changes nothing: we were leaving.
                 walk.trouble = None if walk.is_present else error
                 return
-            if message is None:
+            if message is None and left > patience:
                 return
+            if message is None:
+                break
             yield message
             if walk.is_present and patience != _REST_SECONDS:
                 patience = _REST_SECONDS
                 deadline = min(deadline, time.monotonic() + _LINGER_SECONDS)
+        walk.is_cut_short = True
 
     # --- one event ---
 
@@ -274,14 +282,17 @@ class JetstreamConnector:
         post = self._post(did, commit, moment)
         if post is not None:
             batch.posts[ident] = post
+        elif commit["operation"] == "update":
+            # By a label or a language: it is none that may be shown, or that anybody looks for, any more.
+            batch.posts.pop(ident, None)
+            batch.deleted["bluesky", ident] = None
 
     def _post(self, did: str, commit: Mapping[str, Any], moment: datetime) -> Post | None:
         """Turn a record into a post; None for what nobody looks for. Raises what odd values raise."""
         record = commit["record"]
         text = text_of(record, None)
-        wanted = did in self._accounts or any(
-            query.match(text, author=did) for query in self._context.queries
-        )
+        # What an edit has taken out of a post is for those to know who keep it.
+        wanted = commit["operation"] == "update" or self._is_wanted(did, text)
         if not wanted or labels_of(record.get("labels"), of="values") & self._unwanted:
             return None
         languages = languages_of(record)
@@ -299,6 +310,11 @@ class JetstreamConnector:
             edited_at=moment if commit["operation"] == "update" else None,
             thread=thread_of(record.get("reply")),
             images=images_of(did, record.get("embed")),
+        )
+
+    def _is_wanted(self, did: str, text: str) -> bool:
+        return did in self._accounts or any(
+            query.match(text, author=did) for query in self._context.queries
         )
 
     @property
@@ -321,7 +337,10 @@ class JetstreamConnector:
 
     def _with_authors(self, posts: Sequence[Post]) -> list[Post]:
         """The posts with handles and followers, without those of authors who want to be left out."""
-        numbers = list(dict.fromkeys(post.author or "" for post in posts))
+        wanted = [
+            post.author or "" for post in posts if self._is_wanted(post.author or "", post.text)
+        ]
+        numbers = list(dict.fromkeys(wanted))
         profiles: dict[str, Mapping[str, Any]] = {}
         for start in range(0, len(numbers), _PROFILES_AT_ONCE):
             profiles |= self._profiles(numbers[start : start + _PROFILES_AT_ONCE])
@@ -383,6 +402,8 @@ class _Walk:
         self.place = place
         self.trouble: ConnectorError | None = None
         """What ended it early."""
+        self.is_cut_short = False
+        """Whether its time was up."""
         self._present = present
         self._begun = is_first
 
@@ -390,6 +411,14 @@ class _Walk:
     def is_present(self) -> bool:
         """Whether everything is read that was there when we came."""
         return self.place >= self._present
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left for the next one: the present is reached, or as good as.
+
+        A server that has nothing more, and last spoke of long ago, hears the network no more itself.
+        """
+        return self.is_present or (not self.is_cut_short and self.place >= self._present - _LOST)
 
     def step(self, moment: datetime) -> Reject | None:
         """Go on to ``moment``. Gives what was lost, where the stream begins too late."""

@@ -28,6 +28,10 @@ class Brand:
             return False
         return (post.platform.casefold(), post.author.lstrip("@").casefold()) in self.official
 
+    def is_named_in(self, text: str) -> bool:
+        """Whether its query finds something in a text alone, whoever wrote it."""
+        return self.query.match(text) is not None
+
     @property
     def handles(self) -> frozenset[str]:
         """Handles that may be shown in alerts: the brand's own."""

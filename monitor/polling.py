@@ -18,6 +18,7 @@ from connectors.base import (
     ConnectorError,
     Cursor,
     Page,
+    Post,
     Reject,
     SourceFault,
     darkness_of,
@@ -167,8 +168,10 @@ class PollStep:
         error: ConnectorError | None = None
         wish: timedelta | None = None
         canary = False
+        heard_until: datetime | None = None
         try:
             for page in source.connector.fetch(cursor):
+                heard_until = page.heard_until
                 wish = page.next_poll_after or wish
                 canary = canary or _sings(source.canary, page)
                 if page.is_empty and page.cursor == cursor:
@@ -192,7 +195,7 @@ class PollStep:
                 fault=SourceFault.INTERNAL,
             )
         seconds = time.monotonic() - began
-        ended = _Ended(source, error, wish, canary=canary)
+        ended = _Ended(source, error, wish, canary=canary, heard_until=heard_until)
         self._inbox.post(lambda: self._end(ended, seconds))
 
     # -- in the main thread --------------------------------------------------------------------
@@ -210,6 +213,10 @@ class PollStep:
             brands = [brand.name for brand in source.brands]
             withdrawn = unit.mentions.withdraw(page.deleted, brands, now)
             withdrawn += unit.mentions.withdraw_accounts(page.closed, brands, now)
+            for each in source.brands:
+                withdrawn += unit.mentions.withdraw_unsaid(
+                    each.name, _unsaid(page, mentions, each), each.is_named_in, now
+                )
             rejected = unit.sources.reject(source.name, _harmless(page.rejects), now)
             for each in source.brands:
                 unit.crowd.count_unread(each.name, source.name, _by_bucket(page, each))
@@ -270,6 +277,9 @@ class PollStep:
                 unit.dusk.canary_seen(source.name, now)
             elif error is None:
                 error = self._without_canary(unit, source, now, gap)
+            behind = error is None and ended.is_behind(now - gap)
+            if behind:
+                error = ended.why_behind()
             error = None if error is None else advised(error, source.kind)
             if error is None:
                 due = after_success(now, source.interval, ended.wish, jitter=jitter)
@@ -281,7 +291,20 @@ class PollStep:
                 unit.dusk.lift(source.name, now)
             else:
                 self._agreed.pop(source.name, None)
-                due = after_failure(now, source.interval, state.failures + 1, error, jitter=jitter)
+                if behind:
+                    # A pause would only leave more to catch up with.
+                    due = after_success(now, source.interval, ended.wish, jitter=jitter)
+                    if (
+                        state.last_success_at is not None
+                        and not state.failures
+                        and last < now - gap
+                    ):
+                        unit.dusk.was_down(source.name, last, now)
+                        last = now
+                else:
+                    due = after_failure(
+                        now, source.interval, state.failures + 1, error, jitter=jitter
+                    )
                 unit.sources.failed(
                     source.name, now, due, fault=error.fault.value, error=str(error)
                 )
@@ -357,6 +380,17 @@ def _shown(mentions: Sequence[NewMention], brand: Brand) -> Counter[datetime]:
     )
 
 
+def _unsaid(page: Page, mentions: Sequence[NewMention], brand: Brand) -> list[Post]:
+    """Posts that were edited, and as they are now are not about a brand."""
+    edited = [post for post in page.posts if post.edited_at is not None]
+    about = {
+        (each.post.platform, each.post.id)
+        for each in (mentions if edited else ())
+        if each.brand == brand.name
+    }
+    return [post for post in edited if (post.platform, post.id) not in about]
+
+
 def _sings(canary: Query | None, page: Page) -> bool:
     """Whether the canary finds something among what came; also where there is none.
 
@@ -376,3 +410,18 @@ class _Ended:
     wish: timedelta | None
     canary: bool
     """Whether something came that the canary finds."""
+    heard_until: datetime | None = None
+    """See :class:`connectors.base.Page`."""
+
+    def is_behind(self, since: datetime) -> bool:
+        """Whether what was said at ``since`` is still to be read."""
+        return self.heard_until is not None and self.heard_until < since
+
+    def why_behind(self) -> ConnectorError:
+        """What that means, as an error."""
+        return ConnectorError(
+            f"{self.source.name} was read up to {self.heard_until:%Y-%m-%d %H:%M} (UTC); the rest "
+            "follows with the next polls. If this lasts, more is said there than is read: let a "
+            "poll read longer or come more often, or see how fast this machine and its line are",
+            fault=SourceFault.BEHIND,
+        )

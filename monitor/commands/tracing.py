@@ -113,7 +113,7 @@ def _standing(life: Life) -> str:
     if seen is None:
         return "its row is gone (its time was over, or it was erased); incidents remember it"
     if seen.deleted_at is not None:
-        return "deleted by its platform: only what was counted is left"
+        return "deleted by its platform, or no more about the brand: only what was counted is left"
     if seen.failed:
         return "set aside: the classifiers could not read it"
     if seen.assessed_by is None:
@@ -169,7 +169,9 @@ def _coming_in(life: Life) -> Iterator[Step]:
             {"source": sighting.source, "platform": sighting.platform},
         )
     if seen.deleted_at is not None:
-        yield Step(seen.deleted_at, "deleted", "its platform deleted it")
+        yield Step(
+            seen.deleted_at, "deleted", "on its platform, or an edit took the brand out of it"
+        )
 
 
 def _thinking(life: Life) -> Iterator[Step]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -315,6 +315,42 @@ class Mentions:
                     col(MentionRow.deleted_at).is_(None),
                 )
                 gone += self._session.connection().execute(query).scalars()
+        return self._empty(gone, now)
+
+    def withdraw_unsaid(
+        self,
+        brand: str,
+        posts: Collection[Post],
+        was_about: Callable[[str], bool],
+        now: datetime,
+    ) -> int:
+        """Honour edits after which posts are not about a brand any more: they go as in :meth:`withdraw`.
+
+        What they say now is none of the brand's business; evidence of an incident says both.
+
+        Args:
+            brand: which one.
+            posts: as they are now, with ``edited_at``; those that are not stored are passed over.
+            was_about: whether a text is about the brand by its words.
+            now: when we heard of it.
+
+        Returns:
+            How many mentions were emptied.
+        """
+        now_said = {(post.platform, post.id): post for post in posts}
+        gone: list[int] = []
+        for platform in dict.fromkeys(platform for platform, _ in now_said):
+            query = select(MentionRow).where(
+                MentionRow.brand == brand,
+                MentionRow.platform == platform,
+                col(MentionRow.post_id).in_([key for where, key in now_said if where == platform]),
+                col(MentionRow.deleted_at).is_(None),
+            )
+            for row in self._session.connection().execute(query).all():
+                post = now_said[platform, row.post_id]
+                if _is_later(post, row) and was_about(row.text):
+                    Evidence(self._session).keep_change(row.id, post.text, now)
+                    gone.append(row.id)
         return self._empty(gone, now)
 
     def _empty(self, gone: Sequence[int], now: datetime) -> int:
@@ -795,6 +831,11 @@ def was_edited(row: Row[Any], item: NewMention) -> bool:
     if post.edited_at is None and row.source != item.source:
         return False
     return fold(post.text).split() != fold(row.text).split()
+
+
+def _is_later(post: Post, row: Row[Any]) -> bool:
+    """Whether a post as it came is a later version than what is stored of it."""
+    return post.edited_at is not None and post.edited_at > (row.edited_at or row.published_at)
 
 
 def _key(item: NewMention) -> tuple[str, str, str]:

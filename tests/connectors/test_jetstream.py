@@ -140,6 +140,32 @@ def test_an_edit_is_a_later_version_of_the_same_post(
     assert second.edited_at == moment
 
 
+def test_an_edit_that_takes_the_brand_out_is_told_too(
+    stream: StreamServer, poller: Poller, clock: MovedClock
+) -> None:
+    ident = stream.say("zonnehoek is dicht")
+    poller.pages()
+    clock.move(HOUR)
+    moment = clock()
+    stream.say("de winkel is dicht", key=ident.split("/")[1], operation="update")
+    [page] = poller.pages()
+    assert [(post.id, post.text, post.edited_at) for post in page.posts] == [
+        (ident, "de winkel is dicht", moment)
+    ]
+
+
+def test_an_author_who_hides_a_post_by_an_edit_takes_it_back(
+    stream: StreamServer, poller: Poller
+) -> None:
+    ident = stream.say("zonnehoek is dicht")
+    poller.pages()
+    hidden = {"values": [{"val": "!no-unauthenticated"}]}
+    stream.say("zonnehoek", key=ident.split("/")[1], operation="update", labels=hidden)
+    pages = poller.pages()
+    assert gone(pages) == [("bluesky", ident)]
+    assert [post for page in pages for post in page.posts] == []
+
+
 def test_deletions_are_told(stream: StreamServer, poller: Poller) -> None:
     ident = stream.say("zonnehoek is dicht")
     poller.pages()
@@ -198,6 +224,7 @@ def test_an_event_that_is_odd_is_set_aside(
     stream.events.append(event)
     stream.say("zonnehoek")
     [page] = poller.pages()
+    assert page.heard_until is None
     assert [post.text for post in page.posts] == ["zonnehoek"]
     assert [reject.reason.split(":")[0] for reject in page.rejects] == [
         "an event that the stream describes in an odd way"
@@ -302,8 +329,9 @@ def test_a_stream_that_never_rests_is_left_in_the_present(
                 connection.send(json.dumps(event))
 
     with speaking(speak) as url:
-        [page] = Poller(url, watching).pages()
+        *_, page = Poller(url, watching).pages()
     assert page.cursor["time_us"] > micros(clock())
+    assert page.heard_until is None
 
 
 def test_a_walk_takes_no_longer_than_allowed_and_goes_on_next_time(
@@ -325,6 +353,7 @@ def test_a_walk_takes_no_longer_than_allowed_and_goes_on_next_time(
         pages = poller.pages()
         place = pages[-1].cursor["time_us"]
         assert begun[0] < place < micros(clock())
+        assert micros(pages[-1].heard_until or clock()) == place, "the rest is not heard yet"
         poller.pages()
     assert begun == [begun[0], place]
 
@@ -387,6 +416,9 @@ def test_a_stream_that_falls_silent_is_left(watching: Context, clock: MovedClock
     with speaking(speak) as url:
         [page] = Poller(url, watching, quiet_seconds=0.1).pages()
     assert page.cursor["time_us"] == micros(clock() - HOUR)
+    assert page.heard_until == clock() - HOUR, (
+        "a server that says nothing for an hour hears nothing"
+    )
 
 
 def test_a_private_address_is_refused(stream: StreamServer, watching: Context) -> None:
@@ -442,10 +474,14 @@ def test_authors_get_their_handle_and_followers(
     stream.say("zonnehoek")
     stream.say("zonnehoek")
     stream.say("iets anders")
+    edit = {"collection": "app.bsky.feed.post", "rkey": "3k", "operation": "update"}
+    stream.happen("commit", did=OTHER, commit={**edit, "record": {"text": "iets anders"}})
     found = Poller(stream.url, watching, profiles=True, profiles_url=server.url).posts()
     assert [(post.author, post.author_followers) for post in found] == [
-        ("anna.bsky.social", 739)
-    ] * 2
+        ("anna.bsky.social", 739),
+        ("anna.bsky.social", 739),
+        (OTHER, None),
+    ]
     [request] = server.requests
     assert (request.path, request.query) == ("/xrpc/app.bsky.actor.getProfiles", {"actors": DID})
 

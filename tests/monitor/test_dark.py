@@ -189,6 +189,7 @@ def test_every_fault_has_a_reason() -> None:
         Darkness.REFUSED,
         Darkness.BLOCKED,
         Darkness.QUOTA,
+        Darkness.BEHIND,
         Darkness.ERROR,
     }
 

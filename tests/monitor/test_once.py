@@ -280,6 +280,45 @@ def test_what_its_platform_deleted_is_gone_but_for_its_count(store: Store) -> No
     assert withdraw(store, "p1") == 0
 
 
+def unsay(store: Store, item: Post) -> int:
+    with store.write() as unit:
+        return unit.mentions.withdraw_unsaid(
+            "Zonnehoek", [item], lambda text: "Zonnehoek" in text, NOON + HOUR
+        )
+
+
+def test_an_edit_that_takes_the_brand_out_lets_go_of_the_mention_but_not_of_evidence(
+    store: Store,
+) -> None:
+    add(store, mention(post(1)), mention(post(2, "Zonnehoek is open")))
+    assess(store)
+    incident = add_incident(store, 1)
+    edited = post(1, "Mijn hond is ziek", edited_at=NOON + HOUR)
+    assert unsay(store, edited) == 1
+    assert unsay(store, edited) == 0
+    assert sql(store.path, "SELECT text FROM mention") == [("",), ("Zonnehoek is open",)]
+    assert sql(store.path, "SELECT count(*) FROM mention_version") == [(0,)]
+    with store.read() as unit:
+        kept = [each.text for each in unit.incidents.evidence.of([incident.id])]
+    assert kept == [ARTICLE, "Mijn hond is ziek"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "came"),
+    [
+        (post(1, edited_at=NOON + HOUR), post(1, "Iets anders", edited_at=NOON + HOUR)),
+        (post(1), post(1, "Iets anders", edited_at=NOON)),
+        (post(1, "De zonnehoek lekt"), post(1, "Iets anders", edited_at=NOON + HOUR)),
+        (post(1), post(2, "Iets anders", edited_at=NOON + HOUR)),
+    ],
+    ids=["no later version", "no edit", "not found by its words", "another post"],
+)
+def test_what_no_edit_took_out_stays(store: Store, stored: Post, came: Post) -> None:
+    add(store, mention(stored), at=NOON + HOUR)
+    assert unsay(store, came) == 0
+    assert sql(store.path, "SELECT text FROM mention") == [(stored.text,)]
+
+
 def test_a_closed_account_takes_its_posts_along_and_nobody_elses(store: Store) -> None:
     idents = ["did:plc:anna/1", "did:plc:anna/2", "did:plc:anna2/1", "did:plc:ann/1", "p5"]
     for number, ident in enumerate(idents, 1):

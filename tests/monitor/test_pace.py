@@ -1,15 +1,16 @@
-"""A source that asks for a longer pause than its interval, and what counts as listened to then."""
+"""A source that asks for a longer pause than its interval, or is read from old to new and has not come to
+the present: what counts as listened to then."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from connectors.base import Cursor, Darkness, Page, SourceFault
-from tests.monitor.test_dark import Desk, Scripted
+from tests.monitor.test_dark import INTERVAL, Desk, Scripted
 
 WISH = timedelta(minutes=30)
 
@@ -56,3 +57,66 @@ def test_after_a_failure_no_pause_is_agreed_on(desk: Desk) -> None:
     desk.poll(SourceFault.TIMEOUT, after=WISH)
     desk.poll(after=WISH)
     assert stretches(desk) == [timedelta(0), timedelta(0)]
+
+
+class Slipping(Scripted):
+    """A stream that is read from old to new, as far as the test says."""
+
+    heard_until: datetime | None = None
+
+    def fetch(self, cursor: Cursor | None) -> Iterator[Page]:
+        for page in super().fetch(cursor):
+            yield Page(page.posts, page.cursor)
+            self.number += 1
+            yield Page((), {"number": self.number}, heard_until=self.heard_until)
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Iterator[tuple[Desk, Slipping]]:
+    made = Desk(tmp_path)
+    connector = made.connector = Slipping(made.clock)
+    made.restart()
+    yield made, connector
+    made.close()
+
+
+def test_what_is_not_read_up_to_the_present_is_not_listened_to(
+    stream: tuple[Desk, Slipping],
+) -> None:
+    desk, connector = stream
+    desk.poll()
+    connector.heard_until = desk.clock() - 6 * INTERVAL
+    desk.poll(["zonnehoek"])
+    desk.poll()
+    assert stretches(desk) == [timedelta(0)]
+    assert desk.reasons() == [(Darkness.BEHIND, 10, True)]
+    assert "was read up to" in desk.step.failures[-1].message
+    with desk.store.read() as unit:
+        state = unit.sources.state("feed")
+        assert unit.mentions.newest() == 1, "what was read is kept"
+    assert state.next_due_at <= desk.clock() + INTERVAL, "a pause would leave more to catch up with"
+    connector.heard_until = None
+    desk.poll()
+    assert desk.reasons() == [(Darkness.BEHIND, 15, False)]
+
+
+def test_a_little_behind_is_no_gap(stream: tuple[Desk, Slipping]) -> None:
+    desk, connector = stream
+    for _ in range(4):
+        connector.heard_until = desk.clock() - INTERVAL
+        desk.poll()
+    assert stretches(desk) == [3 * INTERVAL]
+    assert desk.reasons() == []
+
+
+def test_catching_up_after_a_standstill_tells_both_apart(stream: tuple[Desk, Slipping]) -> None:
+    desk, connector = stream
+    desk.poll()
+    left = desk.clock()
+    desk.clock.advance(hours=3)
+    desk.restart()
+    connector.heard_until = left + timedelta(hours=1)
+    desk.poll()
+    connector.heard_until = None
+    desk.poll()
+    assert desk.reasons() == [(Darkness.DOWN, 185, False), (Darkness.BEHIND, 5, False)]
