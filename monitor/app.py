@@ -52,6 +52,7 @@ from monitor.config import (
     load,
     secrets_of,
 )
+from monitor.copying import hand_to_owner
 from monitor.daemon import PERIODS, Daemon, Listener, Steps
 from monitor.database import StoreError
 from monitor.delivering import DeliverStep
@@ -701,6 +702,7 @@ def hold(database: Path) -> TextIO:
     path = database.with_name(database.name + ".lock")
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        hand_to_owner(path)
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}; check store.path and its folder") from None
     file = os.fdopen(handle, "r+", encoding="ascii")

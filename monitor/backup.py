@@ -131,10 +131,10 @@ def restore(
         with explained(ready):
             copying.check(ready)
         with _written(database):
-            _hand_to_owner(ready, database)
+            copying.hand_to_owner(ready)
             if chosen is not None:
                 copy_private(chosen, key_of(ready))
-                _hand_to_owner(key_of(ready), database)
+                copying.hand_to_owner(key_of(ready))
             # From here on files only change their names.
             aside = _put_aside(database, now, with_key=chosen is not None)
             if chosen is not None:
@@ -211,13 +211,6 @@ def _put_aside(database: Path, now: datetime, *, with_key: bool) -> Path | None:
         if beside(database, ending).exists():
             beside(database, ending).rename(beside(aside, ending))
     return aside if there else None
-
-
-def _hand_to_owner(path: Path, database: Path) -> None:
-    """What root puts in place belongs to whom the state folder belongs, or the daemon is locked out."""
-    if os.geteuid() == 0:
-        owner = database.parent.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _require_room(target: Path, needed: int) -> None:

@@ -95,6 +95,13 @@ def beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
 
 
+def hand_to_owner(path: Path) -> None:
+    """What root makes belongs to whom its folder belongs, or the daemon is locked out of it."""
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
 def in_words(size: float) -> str:
     """Bytes for people: ``840 kB``, ``1.2 GB``."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -287,3 +287,19 @@ def test_nothing_is_restored_under_a_running_daemon(tmp_path: Path) -> None:
     assert status == 1
     assert "in use by another Merkwacht" in said
     assert names(tmp_path) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
+def test_what_root_restores_on_a_new_machine_belongs_to_whom_the_folder_belongs(
+    tmp_path: Path,
+) -> None:
+    made = back_up(filled(tmp_path / "lost"), tmp_path / "b.db")
+    state = tmp_path / "state"
+    state.mkdir()
+    shutil.copy(VALID, state / "config.toml")
+    for each in (state, state / "config.toml"):
+        os.chown(each, 4711, 4712)
+    status, said = run("restore", made.path, "--config", state / "config.toml")
+    assert status == 0, said
+    assert names(state) > {"merkwacht.db", "merkwacht.db.key", "merkwacht.db.lock"}
+    assert {(each.stat().st_uid, each.stat().st_gid) for each in state.iterdir()} == {(4711, 4712)}
