@@ -22,7 +22,7 @@ from sqlmodel import Session
 
 from monitor import copying
 
-HEAD = "0015"
+HEAD = "0016"
 """The newest migration: what this program reads and writes. A test compares it with the scripts."""
 
 BUSY_TIMEOUT_SECONDS = 5.0

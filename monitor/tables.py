@@ -38,6 +38,9 @@ GIVEN_UP = "state = 'dead'"
 TAKES_OVER = "failover_of IS NOT NULL"
 """Which notifications go another way than was meant, in the words of their index."""
 
+WORDED = "message <> '{}'"
+"""Which notifications still have their words, in those of their index."""
+
 MERGED = "merged_into IS NOT NULL"
 """Which incidents became part of others, in the words of their index."""
 
@@ -483,6 +486,7 @@ class NotificationRow(SQLModel, table=True):
     channel: str
     addresses: Any = _json()
     message: Any = _json()
+    """Empty, as are the addresses, once its incidents have been over for as long as anything is kept."""
     state: str
     """pending, delivered, dead, withdrawn; gathering: it is being put together, of very many incidents."""
     created_at: datetime = _moment()
@@ -514,6 +518,7 @@ class NotificationRow(SQLModel, table=True):
         Index("ix_notification_aside", "next_attempt_at", sqlite_where=sql(ASIDE)),
         Index("ix_notification_dead", "id", sqlite_where=sql(GIVEN_UP)),
         Index("ix_notification_failover_of", "failover_of", sqlite_where=sql(TAKES_OVER)),
+        Index("ix_notification_worded", "created_at", sqlite_where=sql(WORDED)),
         {"sqlite_autoincrement": True},
     )
 

@@ -31,7 +31,7 @@ SHUT_POLLS = 2
 """Such polls in a row, an hour apart, that are told however long the source may be silent."""
 
 PURGE_CHUNK = 500
-"""Mentions deleted in one transaction: the writer is never held up for long."""
+"""Mentions deleted, and messages emptied, in one transaction: the writer is never held up for long."""
 
 HELD = tuple(state.value for state in (IncidentState.OPEN, IncidentState.ACKNOWLEDGED))
 
@@ -75,8 +75,8 @@ class TendStep:
     def run(self) -> tuple[int, list[Announcement]]:
         """Look after everything once.
 
-        Returns how much was cleared away (mentions deleted, or pages given back to the disk; 0: there
-        is no more of it), and what was announced.
+        Returns how much was cleared away (mentions deleted and messages emptied, or pages given back
+        to the disk; 0: there is no more of it), and what was announced.
         """
         now = self._now()
         with self._store.write() as unit:
@@ -95,7 +95,7 @@ class TendStep:
         return cleared, announcements
 
     def _purge(self, now: datetime) -> int:
-        """Delete what is too old, a chunk of it; returns how many mentions."""
+        """Delete what is too old, a chunk of it; returns how many mentions and words of messages."""
         with self._store.write() as unit:
             deleted = unit.mentions.purge(
                 now - self._retention, keep_states=HELD, limit=PURGE_CHUNK
@@ -108,9 +108,15 @@ class TendStep:
             unit.sources.purge_rejects(now - self._retention)
             # Of what is over for as long; what burns keeps its evidence, however old.
             unit.incidents.forget_evidence(now - self._retention, now, limit=PURGE_CHUNK)
-        if deleted:
-            self._log.info("purged", mentions=deleted, older_than_days=self._retention.days)
-        return deleted
+            emptied = unit.outbox.forget_words(now - self._retention, limit=PURGE_CHUNK)
+        if deleted or emptied:
+            self._log.info(
+                "purged",
+                mentions=deleted,
+                messages=emptied,
+                older_than_days=self._retention.days,
+            )
+        return deleted + emptied
 
     def _silent(self, unit: Unit, now: datetime) -> list[Signal]:
         """A signal for each source that brings nothing, or has been dark for longer than it may."""

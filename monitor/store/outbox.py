@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, insert, literal, text
 from sqlalchemy import select as sa_select
 from sqlalchemy.orm import aliased
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, SQLModel, col, func, select
 
 from alerts.base import Event, IncidentState, Reason, Receipt, Severity, SignalKind
 from alerts.retry import GIVE_UP_AFTER, next_attempt
@@ -26,6 +26,7 @@ from monitor.store.lanes import Head, heads
 from monitor.tables import (
     GIVEN_UP,
     WAITING,
+    WORDED,
     DecisionRow,
     IncidentRow,
     NotificationAboutRow,
@@ -646,6 +647,63 @@ class Outbox:
             .where(col(row.id) > (floor or 0), col(row.delivered_at) >= since)
         )
         return self._session.exec(query).one()
+
+    def forget_words(self, before: datetime, *, limit: int) -> int:
+        """Empty old messages that nobody waits for any more; returns how many.
+
+        Those that left, or never will, and all of whose incidents were over before that moment. What was
+        told, to whom, when and how often it was tried stays: the all-clear of an incident that is
+        reopened, its dossier and the key of its next message are made of that.
+
+        Args:
+            before: messages and ends of incidents older than this.
+            limit: so many messages at most.
+        """
+        row, about, ended = NotificationRow, NotificationAboutRow, IncidentRow
+
+        def is_over(incident: type[IncidentRow]) -> ColumnElement[bool]:
+            return col(incident.state).in_(_OVER) & (col(incident.resolved_at) < before)
+
+        other = aliased(IncidentRow)
+        others_burn = (
+            select(about.incident_id)
+            .join(other, col(other.id) == col(about.incident_id))
+            .where(about.notification_id == row.id, ~is_over(other))
+            .exists()
+        )
+        query = (
+            select(row.id)
+            .join(ended, col(ended.id) == col(row.incident_id))
+            .where(
+                text(WORDED),
+                row.created_at < before,
+                col(row.state).in_((DELIVERED, DEAD, WITHDRAWN)),
+                is_over(ended),
+                ~others_burn,
+            )
+            .order_by(col(row.created_at))
+            .limit(limit)
+        )
+        self._session.flush()
+        numbers = self._session.connection().execute(query).scalars().all()
+        if numbers:
+            self._write_anew(numbers)
+        return len(numbers)
+
+    def _write_anew(self, numbers: Sequence[int | None]) -> None:
+        """The same rows without words: SQLite gives room back where rows go, not where they shrink."""
+        table, connection = (
+            SQLModel.metadata.tables[NotificationRow.__tablename__],
+            self._session.connection(),
+        )
+        stays = [column for column in table.c if column.name not in ("message", "addresses")]
+        rows = connection.execute(sa_select(*stays).where(table.c.id.in_(numbers))).mappings()
+        bare = [{**row, "message": {}, "addresses": []} for row in rows]
+        # What refers to the rows may do so again at the end of the transaction; which posts they
+        # showed goes with them.
+        connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+        connection.execute(delete(table).where(table.c.id.in_(numbers)))
+        connection.execute(insert(table), bare)
 
     # -- one channel in place of another -------------------------------------------------------
 

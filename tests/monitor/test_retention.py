@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -15,13 +16,17 @@ import pytest
 from prometheus_client import CollectorRegistry
 from typer.testing import CliRunner
 
+from alerts.base import Event, Incident, Reason, Receipt, Sample
+from alerts.message import to_json
 from monitor import copying, database
 from monitor.app import hold
 from monitor.cli import app
 from monitor.database import LOG_LIMIT, Room, StoreError, room_of, vacuum
 from monitor.metrics import Metrics
 from monitor.store import Store
+from monitor.store.outbox import About
 from monitor.tending import PURGE_CHUNK, TendStep
+from tests.alerts.make import message
 from tests.fakes import FakeClock
 from tests.monitor.crowds import announcer
 from tests.monitor.make import NOON, add_incident, fresh_store, new_mention, sql, write_locked
@@ -95,6 +100,122 @@ def test_what_an_incident_is_about_stays_as_long_as_it_burns_and_no_longer(keepe
         unit.incidents.resolve(incident.id, "eva", keeper.clock())
     assert keeper.after(timedelta(minutes=1)) == ["p2"]
     assert evidence() == ["feed"]
+
+
+# -- what was said of what is over -----------------------------------------------------------------
+
+
+def told(keeper: Keeper, *incidents: Incident, sent: bool = True) -> None:
+    """A message that shows post 1 and tells of incidents; it leaves, or waits."""
+    lead, *others = incidents
+    sample = Sample("tekst", "news", "auteur", NOON, mention_id=1)
+    with keeper.store.write() as unit:
+        now = keeper.clock()
+        unit.outbox.add(
+            key=f"{[each.id for each in incidents]} {now.isoformat()} {sent}",
+            incident_id=lead.id,
+            event=Event.OPENED,
+            receiver="team",
+            channel="mail",
+            addresses=["crisis@zonnehoek.example"],
+            message=to_json(replace(message(), samples=(sample,))),
+            now=now,
+            further=[About(each.id, Event.OPENED, Reason.OPENED, now) for each in others],
+        )
+        if sent:
+            for pending in unit.outbox.claim(now, timedelta(minutes=5)):
+                unit.outbox.delivered(pending, now, Receipt())
+
+
+def over(keeper: Keeper, *incidents: Incident) -> None:
+    with keeper.store.write() as unit:
+        for each in incidents:
+            unit.incidents.resolve(each.id, "eva", keeper.clock())
+
+
+def worded(keeper: Keeper) -> list[int]:
+    """The messages that still say something; the others say nothing to nobody."""
+    query = "SELECT id FROM notification WHERE message {} '{{}}' AND addresses {} '[]'"
+    kept = [number for (number,) in sql(keeper.store.path, query.format("<>", "<>"))]
+    emptied = [number for (number,) in sql(keeper.store.path, query.format("=", "="))]
+    links = [
+        n for (n,) in sql(keeper.store.path, "SELECT notification_id FROM notification_sample")
+    ]
+    assert sorted(kept + emptied) == list(range(1, len(kept) + len(emptied) + 1))
+    assert not set(links) & set(emptied)
+    return kept
+
+
+def test_what_messages_said_goes_once_all_they_told_of_is_over_for_long_enough(
+    keeper: Keeper,
+) -> None:
+    keeper.read(1, "feed", age=-60 * DAY)
+    closed, late, burning = (add_incident(keeper.store, 1, key=f"s{n}") for n in range(3))
+    told(keeper, closed)
+    told(keeper, late)
+    told(keeper, burning)
+    told(keeper, closed, burning)
+    told(keeper, closed, late)
+    told(keeper, closed, sent=False)
+    over(keeper, closed)
+    keeper.after(5 * DAY)
+    over(keeper, late)
+    keeper.after(25 * DAY)
+    assert worded(keeper) == [1, 2, 3, 4, 5, 6], "not a day too early"
+    keeper.after(timedelta(minutes=1))
+    assert worded(keeper) == [2, 3, 4, 5, 6]
+    keeper.after(5 * DAY)
+    assert worded(keeper) == [3, 4, 6], "what burns, what is told with it, and what nobody got yet"
+
+
+def test_that_and_when_it_was_told_stays_and_a_reopened_incident_goes_on_from_there(
+    keeper: Keeper,
+) -> None:
+    keeper.read(1, "feed")
+    two = [add_incident(keeper.store, 1, key=f"s{n}") for n in range(2)]
+    told(keeper, *two)
+
+    def known() -> list[object]:
+        with keeper.store.read() as unit:
+            return [
+                unit.outbox.told_of([each.id for each in two]),
+                unit.outbox.of_incident(1),
+                unit.outbox.planned(1, "team", "mail"),
+                unit.outbox.count_delivered(NOON),
+                unit.incidents.entries(1)[:1],
+            ]
+
+    over(keeper, *two)
+    before = known()
+    assert keeper.after(31 * DAY) == []
+    assert worded(keeper) == []
+    assert known() == before
+    with keeper.store.write() as unit:
+        assert unit.incidents.chain.verify().flaw is None
+        assert unit.incidents.evidence.verify().flaw is None
+        unit.incidents.reopen(1, "eva", keeper.clock())
+        again = announcer().tell(unit, two[0], Event.RESOLVED, keeper.clock())
+    assert again.title
+    keys = [key for (key,) in sql(keeper.store.path, "SELECT key FROM notification")]
+    assert len(set(keys)) == len(keys) == 2
+
+
+def test_old_messages_are_emptied_slice_by_slice_and_give_their_room_back(keeper: Keeper) -> None:
+    incident = add_incident(keeper.store)
+    for _ in range(40):
+        keeper.clock.advance(seconds=1)
+        told(keeper, incident)
+    over(keeper, incident)
+
+    def pages() -> int:
+        found = sql(keeper.store.path, "SELECT count(*) FROM dbstat WHERE name = 'notification'")
+        return int(found[0][0])
+
+    before = pages()
+    with keeper.store.write() as unit:
+        slices = [unit.outbox.forget_words(NOON + DAY, limit=15) for _ in range(4)]
+    assert slices == [15, 15, 10, 0]
+    assert pages() < before / 5
 
 
 # -- the room of what was deleted ------------------------------------------------------------------
