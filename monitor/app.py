@@ -701,7 +701,8 @@ def hold(database: Path) -> TextIO:
     """
     path = database.with_name(database.name + ".lock")
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # No link that leads elsewhere: the folder is the daemon's, and root may be asking.
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         hand_to_owner(path)
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}; check store.path and its folder") from None

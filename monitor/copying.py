@@ -99,7 +99,7 @@ def hand_to_owner(path: Path) -> None:
     """What root makes belongs to whom its folder belongs, or the daemon is locked out of it."""
     if os.geteuid() == 0:
         owner = path.parent.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def in_words(size: float) -> str:

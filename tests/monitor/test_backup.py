@@ -289,6 +289,14 @@ def test_nothing_is_restored_under_a_running_daemon(tmp_path: Path) -> None:
     assert names(tmp_path) == before
 
 
+def test_a_lock_that_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "merkwacht.db.lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(StoreError, match=r"merkwacht\.db\.lock: .*links"):
+        hold(tmp_path / "merkwacht.db")
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
 def test_what_root_restores_on_a_new_machine_belongs_to_whom_the_folder_belongs(
     tmp_path: Path,
