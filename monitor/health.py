@@ -65,6 +65,8 @@ _DARK_REMEDIES: Mapping[Darkness, str] = {
     "programs, or a firewall or proxy may stand between",
     Darkness.QUOTA: "wait until its allowance is renewed, raise the plan, or lengthen "
     "interval_seconds",
+    Darkness.BEHIND: "it catches up by itself; if it lasts, let a poll read longer, or see how fast "
+    "this machine and its line are",
     Darkness.ERROR: "try: merkwacht check --online; it goes on by itself once it answers",
     Darkness.DOWN: "start the daemon: systemctl start merkwacht",
 }
@@ -211,7 +213,11 @@ def _database(file: Path, raw: Mapping[str, Any], config: Config | None) -> Path
 
 def _config_modes(file: Path) -> Findings:
     for each in modes.of_configuration(file):
-        yield Finding("permissions", Grade.WRONG, each.what, each.remedy)
+        if each.mounted:
+            what = f"{each.what}; unless nobody else is in this container, {each.remedy}"
+            yield Finding("permissions", Grade.NOTE, what)
+        else:
+            yield Finding("permissions", Grade.WRONG, each.what, each.remedy)
 
 
 def _open_ways(config: Config) -> Findings:
