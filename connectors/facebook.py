@@ -37,8 +37,9 @@ from connectors.sweeping import Event, Found, Step, Window, follow
 _FEED, _TAGGED, _COMMENTS = "feed", "tagged", "/comments"
 _POSTS = 25
 _NESTED = 50
-_POST_FIELDS = "id,message,created_time,from,permalink_url,shares,reactions.limit(0).summary(1)"
-_COMMENT_FIELDS = "id,message,created_time,from,permalink_url,like_count,comment_count"
+_WORDS = "id,message,created_time,from,permalink_url"
+_POST_FIELDS = f"{_WORDS},full_picture,shares,reactions.limit(0).summary(1)"
+_COMMENT_FIELDS = f"{_WORDS},attachment{{media}},like_count,comment_count"
 _SAID = frozenset({"add", "edit", "edited"})
 _GONE = frozenset({"delete", "remove"})
 _MUTE = frozenset({"reaction", "like", "connection", "event", "album", "rating"})
@@ -234,6 +235,7 @@ class FacebookConnector:
             edited_at=None if edited is None else min(moment(edited), self._context.now()),
             about_brand=not own,
             thread=_thread(name) if comment else None,
+            images=_images(item),
         )
 
 
@@ -265,6 +267,7 @@ def _as_told(value: Mapping[str, Any], name: str, received_at: datetime) -> dict
         "edited_time": value.get("edited_time"),
         "from": sender if isinstance(sender, dict) else {},
         "permalink_url": above.get("permalink_url") if isinstance(above, dict) else None,
+        "full_picture": value.get("photo"),
     }
 
 
@@ -276,6 +279,16 @@ def _link(item: Mapping[str, Any], name: str, *, comment: bool, ours: bool) -> s
     # A post is OWNER_POST, a comment POST_COMMENT; the post is what people can open.
     parts = name.split("_")
     return f"https://www.facebook.com/{parts[-2] if comment and len(parts) > 1 else parts[-1]}"
+
+
+def _images(item: Mapping[str, Any]) -> tuple[str, ...]:
+    """Addresses of the picture of a post or a comment, where Meta keeps it."""
+    found = item.get("attachment")
+    for step in ("media", "image", "src"):
+        found = found.get(step) if isinstance(found, Mapping) else None
+    shown = (item.get("full_picture"), found)
+    urls = (web_url(each) if isinstance(each, str) else None for each in shown)
+    return tuple(url for url in urls if url is not None)
 
 
 def _thread(name: str) -> str | None:

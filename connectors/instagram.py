@@ -39,7 +39,9 @@ _MEDIA, _TAGS, _COMMENTS = "media", "tags", "comments"
 _LIST = 25
 _NESTED = 50
 """As many comments as Instagram gives at once."""
-_MEDIA_FIELDS = "id,caption,timestamp,permalink,username,like_count,comments_count"
+_MEDIA_FIELDS = (
+    "id,caption,timestamp,permalink,username,like_count,comments_count,media_type,media_url"
+)
 _WORDS = "id,text,timestamp,username,like_count"
 _COMMENT_FIELDS = f"{_WORDS},replies.limit({_NESTED}){{{_WORDS}}}"
 _ODD = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
@@ -94,6 +96,7 @@ class InstagramConnector:
         params = {"limit": str(_LIST), "fields": _MEDIA_FIELDS, **place(step.token)}
         if own:
             params |= {"since": seconds(horizon)}
+            params["fields"] += ",children{media_type,media_url}"
             params["fields"] += f",comments.limit({_NESTED}){{{_COMMENT_FIELDS}}}"
         answer = self._graph.edge(f"{self._options.account_id}/{step.path}", params)
         posts: list[Post] = []
@@ -257,6 +260,7 @@ class InstagramConnector:
                 likes=count(item.get("like_count")), replies=count(item.get("comments_count"))
             ),
             about_brand=not own,
+            images=_images(item),
         )
         return [post]
 
@@ -290,9 +294,23 @@ def _mention_fields(kind: str) -> Sequence[str]:
     """What to ask for: with the address first, which Meta does not always allow; then without."""
     if kind == "media":
         plain = "id,caption,timestamp,username,like_count,comments_count"
-        return (f"{plain},permalink", plain)
+        return (f"{plain},media_type,media_url,permalink", plain)
     plain = "id,text,timestamp,like_count"
     return (f"{plain},username,media{{id,permalink}}", plain)
+
+
+def _images(item: Mapping[str, Any]) -> tuple[str, ...]:
+    """Addresses of its photo, or of those of an album."""
+    album = item.get("children")
+    listed = album.get("data") if isinstance(album, dict) else None
+    urls = (
+        web_url(each.get("media_url"))
+        for each in (item, *(listed if isinstance(listed, list) else ()))
+        if isinstance(each, dict)
+        and each.get("media_type") == "IMAGE"
+        and isinstance(each.get("media_url"), str)
+    )
+    return tuple(url for url in urls if url is not None)
 
 
 def _link(value: Any) -> str | None:

@@ -89,6 +89,22 @@ def test_a_comment_under_a_post_of_the_page_is_about_the_brand(
     assert post.published_at.isoformat() == "2026-11-10T12:00:01+00:00"
 
 
+def test_pictures_of_posts_and_comments_come_along(graph: GraphLike, poller: Poller) -> None:
+    picture, other = "https://cdn.example/1.jpg?sig=a", "https://cdn.example/2.jpg"
+    above = graph.post("Nieuw brood", by=PAGE, full_picture=picture)
+    shown = {"media": {"image": {"height": 720, "src": other, "width": 960}}}
+    graph.comment(above, "Kijk dan", attachment=shown)
+    graph.comment(above, "Niets", attachment={"media": [], "type": "share"})
+    graph.comment(above, "Geen adres", attachment={"media": {"image": {"src": "data:image"}}})
+    images = {post.text: post.images for post in poller.posts()}
+    assert images == {
+        "Nieuw brood": (picture,),
+        "Kijk dan": (other,),
+        "Niets": (),
+        "Geen adres": (),
+    }
+
+
 def test_the_pages_own_posts_are_its_own(graph: GraphLike, poller: Poller) -> None:
     name = graph.post("Nieuw brood", by=PAGE, shares={"count": 3})
     graph.objects[name]["reactions"] = {"summary": {"total_count": 9}}

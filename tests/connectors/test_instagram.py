@@ -105,6 +105,40 @@ def test_media_that_tag_the_account_are_about_the_brand(graph: GraphLike, poller
     assert (post.engagement.likes, post.engagement.replies) == (5, 3)
 
 
+@pytest.mark.parametrize(
+    ("fields", "images"),
+    [
+        ({"media_type": "IMAGE", "media_url": "https://cdn.example/1"}, ("https://cdn.example/1",)),
+        ({"media_type": "VIDEO", "media_url": "https://cdn.example/1.mp4"}, ()),
+        ({"media_type": "IMAGE"}, ()),
+        (
+            {
+                "media_type": "CAROUSEL_ALBUM",
+                "media_url": "https://cdn.example/1",
+                "children": {
+                    "data": [
+                        {"media_type": "IMAGE", "media_url": "https://cdn.example/1", "id": "1"},
+                        {"media_type": "VIDEO", "media_url": "https://cdn.example/2", "id": "2"},
+                        {"media_type": "IMAGE", "media_url": "https://cdn.example/3", "id": "3"},
+                        {"media_type": "IMAGE", "media_url": "javascript:alert(1)", "id": "4"},
+                        "odd",
+                    ]
+                },
+            },
+            ("https://cdn.example/1", "https://cdn.example/3"),
+        ),
+        ({"media_type": "CAROUSEL_ALBUM", "children": "odd"}, ()),
+    ],
+    ids=["photo", "film", "withheld", "album", "odd"],
+)
+def test_photos_come_along(
+    graph: GraphLike, poller: Poller, fields: dict[str, Any], images: tuple[str, ...]
+) -> None:
+    graph.objects[graph.media("Nieuw brood", by=US)] |= fields
+    [post] = poller.posts()
+    assert post.images == images
+
+
 def test_own_captions_may_be_left_out(graph: GraphLike, poller: Poller) -> None:
     graph.media("Nieuw brood", by=US)
     poller.options["own_posts"] = False
