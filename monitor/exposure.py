@@ -99,7 +99,7 @@ def _channels(config: Config) -> Iterator[Exposure]:
 
 
 def _addresses(config: Config) -> Iterator[Exposure]:
-    """Plain http to somewhere else, wherever a plug-in has an address."""
+    """Plain http or WebSocket to somewhere else, wherever a plug-in has an address."""
     tables: list[tuple[str, BaseModel]] = [
         *((f"sources[{number}]", each) for number, each in enumerate(config.sources)),
         *((f"channels[{number}]", each) for number, each in enumerate(config.channels)),
@@ -129,10 +129,11 @@ def _plain(where: str, table: BaseModel, *, secret: bool) -> Iterator[Exposure]:
                 hidden = isinstance(each, SecretStr)
                 shown = parts.hostname if hidden else redact_url(parts.geturl())
                 risk = "the credentials" if login else "what is said"
+                safe = "wss" if parts.scheme == "ws" else "https"
                 yield Exposure(
                     place,
                     f"{shown} is asked without encryption: {risk} can be read on the way",
-                    "write the address with https://",
+                    f"write the address with {safe}://",
                     grave=login,
                 )
 
@@ -146,9 +147,9 @@ def _leaves(place: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _unencrypted(value: Any) -> SplitResult | None:
-    """An address that begins with http:// and leads off this machine."""
+    """An address that begins with http:// or ws:// and leads off this machine."""
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
-    if not isinstance(text, str) or not text.lower().startswith("http://"):
+    if not isinstance(text, str) or not text.lower().startswith(("http://", "ws://")):
         return None
     try:
         parts = urlsplit(text)

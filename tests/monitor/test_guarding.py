@@ -316,6 +316,14 @@ base_url = "http://gateway.internal"
 """,
         True,
     ),
+    "sources[1].urls[1]": (
+        f"""{VALID}[[sources]]
+kind = "jetstream"
+name = "stream"
+urls = ["wss://stream.example/subscribe", "ws://stream2.example/subscribe"]
+""",
+        False,
+    ),
     "sources[1].instances[0].url": (
         f"""{VALID}[[sources]]
 kind = "mastodon"
