@@ -137,15 +137,18 @@ CASES = [
     Case("rss", NO_PERMISSION, says(403), "the publisher keeps programs out"),
     Case("rss", SMALL_PLAN, says(402), "it is for subscribers"),
     Case("imap", EXPIRED, says(200), "want an app password", options={"password": "old"}),
+    Case("jetstream", NO_PERMISSION, says(403), "may this network reach it?"),
     Case("file", "file gone", says(200), "put the file there or correct `path`"),
 ]
-ASK_NOBODY = {"webhook", "jetstream"}
-"""What is pushed, and what is open to everybody: there is no login that could be refused."""
+ASK_NOBODY = {"webhook"}
+"""What is only pushed: nobody is asked who could refuse."""
 
 
 def _options(case: Case, url: str, mail_port: int, folder: Path) -> Mapping[str, Any]:
     if case.kind == "file":
         return {"path": folder / "gone.jsonl"}
+    if case.kind == "jetstream":
+        return {"urls": [f"ws{url[4:]}/subscribe"]}
     if case.kind == "imap":
         mailbox = {"host": "127.0.0.1", "port": mail_port, "security": "none"}
         return mailbox | {"username": imapserver.USER, **case.options}
