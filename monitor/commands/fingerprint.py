@@ -246,14 +246,19 @@ def rescan(
     since: datetime,
     progress: Callable[[int], object],
 ) -> int:
-    """Write the stored mentions in which something registered stands, as JSON Lines.
+    """Write the stored mentions in which, or in whose pictures, something registered stands.
 
+    As JSON Lines. Places in pictures count from the beginning of their text.
     Nothing is assessed anew and nobody is alerted. Returns how many there are.
     """
     found = 0
     with store.read() as unit:
-        for done, (mention, _) in enumerate(unit.mentions.each(since, None), start=1):
-            hits = hits_in(detector, mention.post.text)
+        for done, (mention, pictured) in enumerate(unit.mentions.said(since), start=1):
+            hits = [
+                (hit, in_picture)
+                for in_picture, text in ((False, mention.post.text), (True, pictured))
+                for hit in hits_in(detector, text)
+            ]
             if hits:
                 found += 1
                 line = {
@@ -267,9 +272,9 @@ def rescan(
     return found
 
 
-def _best(hits: Sequence[Hit]) -> Iterator[dict[str, object]]:
-    for hit in sorted(hits, key=lambda hit: -hit.bits):
-        yield _as_json(hit)
+def _best(hits: Sequence[tuple[Hit, bool]]) -> Iterator[dict[str, object]]:
+    for hit, in_picture in sorted(hits, key=lambda found: -found[0].bits):
+        yield {**_as_json(hit), "in_picture": in_picture}
 
 
 def _as_json(hit: Hit) -> dict[str, object]:

@@ -696,6 +696,17 @@ class Mentions:
         for mention, assessment in self._session.exec(query):
             yield pair(mention, assessment)
 
+    def said(self, since: datetime) -> Iterator[tuple[Mention, str]]:
+        """All mentions from ``since`` on with what their pictures say ("": nothing), in order."""
+        query = (
+            select(MentionRow)
+            .where(col(MentionRow.published_at) >= since)
+            .order_by(col(MentionRow.published_at), col(MentionRow.id))
+            .execution_options(yield_per=500)
+        )
+        for row in self._session.exec(query):
+            yield to_mention(row), row.pictured or ""
+
     def total(self) -> int:
         """How many mentions there are."""
         return self._session.exec(select(func.count()).select_from(MentionRow)).one()

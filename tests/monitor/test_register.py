@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import docx
@@ -360,11 +360,16 @@ def test_stored_posts_are_looked_through_for_what_is_registered_now(
     assert merkwacht("fingerprint", "add", "memo.txt", folder=tmp_path).returncode == 0
     store = Store(tmp_path / "merkwacht.db")
     with store.write() as unit:
-        posts = [new_mention(1), new_mention(2, text=f"hoor eens: {QUOTED}")]
+        photo = new_mention(3)
+        photo = replace(photo, post=replace(photo.post, images=("https://x.example/a.png",)))
+        posts = [new_mention(1), new_mention(2, text=f"hoor eens: {QUOTED}"), photo]
         unit.mentions.add(posts, NOON)
+        unit.pictures.wait(posts, NOON)
+        [picture] = unit.pictures.begin(NOON, 1)
+        assert unit.pictures.found(picture, f"Notitie\n{QUOTED}")
     store.close()
     done = merkwacht("fingerprint", "rescan", "--days", "100000", folder=tmp_path)
-    (line,) = done.stdout.splitlines()
-    assert json.loads(line)["mention"] == 2
-    assert json.loads(line)["hits"][0]["label"] == "doc-1"
-    assert done.stderr == "1 posts hold something that is registered\n"
+    found = {line["mention"]: line["hits"] for line in map(json.loads, done.stdout.splitlines())}
+    assert {number: hits[0]["label"] for number, hits in found.items()} == {2: "doc-1", 3: "doc-1"}
+    assert {number: hits[0]["in_picture"] for number, hits in found.items()} == {2: False, 3: True}
+    assert done.stderr == "2 posts hold something that is registered\n"
