@@ -310,6 +310,7 @@ class App:
             pool=self._viewers,
             http=http,
             reader=self._reader,
+            metrics=self.metrics,
             now=self.now,
             found=self._poke,
         )

@@ -151,6 +151,12 @@ class Metrics:
             "Mentions that could not be assessed, even alone.",
             registry=registry,
         )
+        self.pictures = Counter(
+            "merkwacht_pictures",
+            "Pictures of mentions by what came of them: text, nothing, put_off, given_up.",
+            ["outcome"],
+            registry=registry,
+        )
         self.model_seconds = Histogram(
             "merkwacht_model_duration_seconds",
             "Time the classifiers took for a batch.",
@@ -376,6 +382,8 @@ class Metrics:
             self.step_ended.labels(step)
         for why in (*Unanswered, ERROR):
             self.opinion_failures.labels(why)
+        for outcome in ("text", "nothing", "put_off", "given_up"):
+            self.pictures.labels(outcome)
         for outcome in (OK, "refused"):
             self.reloads.labels(outcome)
 

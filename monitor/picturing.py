@@ -20,6 +20,7 @@ from connectors.http import fetch_limited, status_error
 from monitor.database import StoreError
 from monitor.inbox import Inbox, StoppedError
 from monitor.log import logger
+from monitor.metrics import Metrics
 from monitor.store import Store
 from monitor.store.pictures import Picture
 
@@ -47,6 +48,7 @@ class PictureStep:
         pool: ThreadPoolExecutor,
         http: httpx.Client,
         reader: Reader,
+        metrics: Metrics,
         now: Callable[[], datetime],
         found: Callable[[], object],
     ) -> None:
@@ -55,6 +57,7 @@ class PictureStep:
         self._pool = pool
         self._http = http
         self._reader = reader
+        self._metrics = metrics
         self._now = now
         self._found = found
         self._log = logger("picture")
@@ -124,6 +127,7 @@ class PictureStep:
     def _keep(self, picture: Picture, text: str) -> None:
         with self._store.write() as unit:
             kept = unit.pictures.found(picture, text)
+        self._count("text" if text else "nothing")
         self._log.info("picture_read", mention=picture.mention_id, characters=len(text))
         if kept:
             self._found()
@@ -133,6 +137,7 @@ class PictureStep:
         if error.permanent or picture.is_last_try:
             self._give_up(picture, str(error))
             return
+        self._count("put_off")
         if error.retry_after is not None:
             with self._store.write() as unit:
                 unit.pictures.later(picture, self._now() + error.retry_after)
@@ -140,6 +145,10 @@ class PictureStep:
     def _give_up(self, picture: Picture, why: str) -> None:
         with self._store.write() as unit:
             unit.pictures.drop(picture)
+        self._count("given_up")
         self._log.warning(
             "picture_given_up", mention=picture.mention_id, tries=picture.tries, error=why
         )
+
+    def _count(self, outcome: str) -> None:
+        self._metrics.pictures.labels(outcome).inc()

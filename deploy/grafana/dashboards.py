@@ -509,6 +509,11 @@ def _daemon_read() -> list[Panel]:
                 "no second opinion: {{reason}}",
             ),
         ),
+        lines(
+            "Pictures looked into, an hour",
+            "By what came of them; only with vision.",
+            Query(hourly("merkwacht_pictures_total", "outcome"), "{{outcome}}"),
+        ),
     ]
 
 

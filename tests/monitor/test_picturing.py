@@ -58,7 +58,8 @@ class Gallery:
             inbox=self.inbox,
             pool=self.pool,
             http=self.client,
-            reader=self,  # type: ignore[arg-type] # its read is an attribute, to be changed
+            metrics=self.metrics,
+            reader=self,
             now=self.clock,
             found=self._count,
         )
@@ -97,6 +98,14 @@ class Gallery:
     def judge(self) -> list[Announcement]:
         return self.assess.run()[1]
 
+    def outcomes(self) -> dict[str, float]:
+        [family] = self.metrics.pictures.collect()
+        return {
+            each.labels["outcome"]: each.value
+            for each in family.samples
+            if each.name.endswith("_total")
+        }
+
     def waiting(self) -> int:
         return len(sql(self.store.path, "SELECT id FROM picture"))
 
@@ -129,6 +138,7 @@ def test_a_leak_in_a_picture_is_announced_and_says_where_it_is(gallery: Gallery)
     assert gallery.judge() == []
     assert gallery.look() == 1
     assert (gallery.found, gallery.waiting(), gallery.pictured()) == (1, 0, [LIST])
+    assert gallery.outcomes() == {"text": 1}
     [announced] = gallery.judge()
     [message] = [text for (text,) in sql(gallery.store.path, "SELECT message FROM notification")]
     assert "in de afbeelding" in message
@@ -195,6 +205,7 @@ def test_a_picture_without_text_changes_nothing(gallery: Gallery) -> None:
     gallery.look()
     assert (gallery.found, gallery.waiting(), gallery.pictured()) == (0, 0, [None])
     assert gallery.assess.run()[0] == 0
+    assert gallery.outcomes() == {"nothing": 1}
 
 
 def test_a_mention_is_counted_once_although_it_is_assessed_twice(gallery: Gallery) -> None:
@@ -233,6 +244,7 @@ def test_what_does_not_come_is_tried_a_few_times_and_given_up(
         tries += gallery.look()
         clock.advance(minutes=10)
     assert tries == MOST_TRIES
+    assert gallery.outcomes() == {"put_off": MOST_TRIES - 1, "given_up": 1}
     assert (gallery.waiting(), gallery.pictured()) == (0, [None])
 
 
