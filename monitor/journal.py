@@ -22,7 +22,8 @@ PREFIX = "MERKWACHT_"
 """Before the names of our own fields."""
 
 _PATIENCE_SECONDS = 2.0
-"""A journal that is overwhelmed is not waited for any longer: the watch goes on."""
+"""A journal that is overwhelmed is not waited for any longer, and not again before it takes something:
+the watch goes on."""
 _TOO_LARGE = frozenset({errno.EMSGSIZE, errno.ENOBUFS})
 _ODD = re.compile(r"[^A-Z0-9_]")
 _LONGEST_NAME = 64
@@ -88,13 +89,21 @@ class Journal:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
             self._socket.settimeout(_PATIENCE_SECONDS)
         try:
-            self._socket.sendto(entry, self._path)
-        except TimeoutError:
+            self._send(self._socket, entry)
+        except (TimeoutError, BlockingIOError) as error:
+            self._socket.settimeout(0)
+            raise TimeoutError(f"{self._path}: does not keep up") from error
+        self._socket.settimeout(_PATIENCE_SECONDS)
+
+    def _send(self, to: socket.socket, entry: bytes) -> None:
+        try:
+            to.sendto(entry, self._path)
+        except (TimeoutError, BlockingIOError):
             raise
         except OSError as error:
             if error.errno not in _TOO_LARGE:
                 raise JournalError(f"{self._path}: {error.strerror}") from error
-            self._send_large(self._socket, entry)
+            self._send_large(to, entry)
 
     def close(self) -> None:
         """Hang up."""
@@ -115,7 +124,7 @@ class Journal:
             handle = array("i", [file.fileno()])
             try:
                 to.sendmsg([], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handle)], 0, self._path)
-            except TimeoutError:
+            except (TimeoutError, BlockingIOError):
                 raise
             except OSError as error:
                 raise JournalError(f"{self._path}: {error.strerror}") from error
