@@ -27,6 +27,8 @@ from monitor.journal import JOURNAL_SOCKET, Journal, JournalError, entry_of, lea
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("auto", "text", "json")
+NAMED = 20
+"""So many mentions or incidents are named in a line, at most."""
 
 PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """What syslog and the journal call a level."""
@@ -112,7 +114,7 @@ def about(**facts: object) -> Any:
     return structlog.contextvars.bound_contextvars(**facts)
 
 
-def some(ids: Iterable[int], most: int = 20) -> list[int]:
+def some(ids: Iterable[int], most: int = NAMED) -> list[int]:
     """The first of many ids, for a line that is about all of them."""
     return sorted(set(ids))[:most]
 

@@ -58,7 +58,7 @@ from alerts.silences import (
 from alerts.worktime import Calendar, OfficeOptions
 from monitor.config import Config
 from monitor.gathering import Gatherer
-from monitor.log import logger
+from monitor.log import NAMED, logger
 from monitor.metrics import Metrics
 from monitor.store import Unit
 from monitor.store.following import ClockRun
@@ -759,7 +759,8 @@ class Round:
             self._told.pop(news.incident_id, None)
         for news in planned.leaves:
             self.titles.setdefault(news.incident_id, message.title)
-        self._tell_log(first, reason, len(planned.leaves))
+        numbers = [each.incident_id for each in planned.leaves]
+        self._tell_log(first, reason, numbers, len(numbers))
 
     def send_gathered(self, number: int, key: GroupKey) -> bool:
         """Finish a message that was put together slice by slice. False when it tells of nothing."""
@@ -769,7 +770,11 @@ class Round:
             self.unit.outbox.call_off(number)
             return False
         if via is None:
-            self.unit.outbox.withdraw(number, Reason.NO_ROUTE, self.now)
+            # The receiver went between two slices.
+            drills = gathered.drills
+            self.unit.outbox.withhold(number, Reason.NO_ROUTE, self.now)
+            counter = self._teller.metrics.decisions.labels("no", Reason.NO_ROUTE.value)
+            counter.inc(gathered.crowd.total - drills)
             return False
         told = gathered.lead
         lead = self._incident(told.incident_id)
@@ -788,20 +793,21 @@ class Round:
             message = compose_several(message, gathered.crowd)
         elif self._teller.links is not None:
             message = with_links(message, self._teller.links, lead, receiver, self.now)
+        drill = gathered.drills == gathered.crowd.total
         before = self.unit.outbox.planned(lead.id, receiver, channel)
         self.unit.outbox.finish(
             number,
             told,
             key=self._key(lead, news, before),
             addresses=via.to,
-            message=to_json(as_drill(message) if gathered.drill else message),
+            message=to_json(as_drill(message) if drill else message),
             reason=reason.value,
-            drill=gathered.drill,
+            drill=drill,
             now=self.now,
         )
         self.sent += 1
         self.titles.setdefault(lead.id, message.title)
-        self._tell_log(news, reason, gathered.crowd.total)
+        self._tell_log(news, reason, gathered.crowd.numbers, gathered.crowd.total)
         return True
 
     def has_way(self, receiver: str, channel: str) -> bool:
@@ -812,11 +818,13 @@ class Round:
         """Who was told of an incident is asked anew."""
         self._told.pop(incident_id, None)
 
-    def _tell_log(self, first: News, reason: Reason, incidents: int) -> None:
+    def _tell_log(
+        self, first: News, reason: Reason, gravest: Sequence[int], incidents: int
+    ) -> None:
         tell = partial(
             self._teller.log.info,
             "told",
-            incident=first.incident_id,
+            incident=list(gravest[:NAMED]),
             incidents=incidents,
             receiver=first.receiver,
             channel=first.channel,

@@ -32,6 +32,7 @@ from monitor.tables import (
     NotificationAboutRow,
     NotificationRow,
     ThreadRow,
+    UtcDateTime,
 )
 
 PROBE_PAUSE = timedelta(seconds=30)
@@ -72,8 +73,8 @@ class Gathered:
     lead: About
     """The gravest: it speaks for the others."""
     crowd: Crowd
-    drill: bool
-    """Whether all of them are exercises."""
+    drills: int
+    """How many of them are exercises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +315,6 @@ class Outbox:
         )
         shown = list(self._session.exec(gravest.limit(NUMBERED)))
         burning = self._session.exec(gravest.where(~over).limit(1)).first()
-        total = sum(count for _, count, *_ in kinds)
         brands = {name for *_, first, last, _ in kinds for name in (first, last)}
         crowd = Crowd(
             kinds={SignalKind(kind): count for kind, count, *_ in kinds},
@@ -334,7 +334,7 @@ class Outbox:
             numbers=[told.incident_id for told, _ in shown],
         )
         drills = sum(drill for _, _, _, drill, *_ in kinds)
-        return Gathered(_to_about(shown[0][0]), crowd, drills == total)
+        return Gathered(_to_about(shown[0][0]), crowd, drills)
 
     def reason_of(self, notification_id: int) -> Reason | None:
         """Why a message that was begun leaves, where that is not the reason of its gravest news."""
@@ -385,6 +385,25 @@ class Outbox:
         """A message that was begun has nothing to tell after all."""
         self._session.delete(self._session.get_one(NotificationRow, notification_id))
         self._session.flush()
+
+    def withhold(self, notification_id: int, reason: Reason, now: datetime) -> None:
+        """A message that was begun leaves not at all; why is kept as a decision about each incident."""
+        begun, about = self._session.get_one(NotificationRow, notification_id), NotificationAboutRow
+        of_it = col(about.notification_id) == notification_id
+        decided = sa_select(
+            col(about.incident_id),
+            literal(now, UtcDateTime),
+            col(about.event),
+            literal(begun.receiver),
+            literal(begun.channel),
+            literal(value=False),
+            literal(reason.value),
+        ).where(of_it)
+        names = ["incident_id", "at", "event", "receiver", "channel", "send", "reason"]
+        connection = self._session.connection()
+        connection.execute(insert(DecisionRow).from_select(names, decided))
+        connection.execute(delete(about).where(of_it))
+        self.call_off(notification_id)
 
     def withdraw(self, notification_id: int, reason: Reason, now: datetime) -> None:
         """Let a notification not leave any more; why is kept as a decision."""

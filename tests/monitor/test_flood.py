@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -11,21 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 from sqlalchemy import event
 
 from alerts.base import Event, Reason, Severity
 from alerts.grouping import GroupOptions
 from alerts.quiet import QuietOptions
 from alerts.routes import ReceiverOptions, Via
+from monitor import copying, log
 from monitor.announcing import Announcer
 from monitor.following import FollowStep
-from monitor.metrics import Metrics
 from monitor.store import Store
 from monitor.store.outbox import Pending
 from monitor.telling import Rulebook
 from tests.monitor.make import NOON, fresh_store, sql
 from tests.monitor.test_following import GATHERED, MAIL, Desk, rulebook
+from tests.monitor.test_migrations import downgrade
 
 MANY = 8
 """More than so much news is put together in slices."""
@@ -38,9 +40,7 @@ class Flooded(Desk):
 
     def __init__(self, store: Store, rules: Rulebook) -> None:
         super().__init__(store, rules)
-        self.announcer = Announcer(
-            rules, installation="test", metrics=Metrics(CollectorRegistry()), many=MANY
-        )
+        self.announcer = Announcer(rules, installation="test", metrics=self.metrics, many=MANY)
         self.step = FollowStep(
             store=store,
             announcer=self.announcer,
@@ -323,3 +323,83 @@ def test_a_flood_for_a_receiver_that_is_gone_is_withheld_and_says_so(store: Stor
     withheld = "SELECT count(*) FROM decision WHERE reason = 'no_route' AND NOT send"
     assert sql(store.path, withheld) == [(20,)]
     assert later.waiting() == 0
+
+
+def test_a_receiver_that_goes_between_two_slices_is_withheld_whole(store: Store) -> None:
+    desk = Flooded(store, rulebook(GATHERED))
+    desk.flood(30)
+    desk.turns_until(5, desk.gathering)
+    later = Flooded(store, rulebook(GATHERED, channel=Via(use="slack")))
+    later.at(5)
+    withheld = "SELECT incident_id FROM decision WHERE reason = 'no_route' AND NOT send"
+    assert sorted(sql(store.path, withheld)) == [(number,) for number in range(2, 32)]
+    assert later.told() == [("crisis", "opened")], "nothing is left of what was begun"
+    assert later.heard(2) == []
+    assert later.waiting() == later.gathered() == 0
+    counted = later.metrics.registry.get_sample_value(
+        "merkwacht_routing_decisions_total", {"sent": "no", "reason": "no_route"}
+    )
+    assert counted == 30
+
+
+def test_the_line_about_a_message_names_twenty_of_its_incidents_the_gravest_first(
+    tmp_path: Path,
+) -> None:
+    def named(make: type[Desk], name: str) -> list[str]:
+        folder = tmp_path / name
+        folder.mkdir()
+        store, sink = fresh_store(folder), io.StringIO()
+        desk = make(store, rulebook(GATHERED))
+        desk.leaks(1, severity=Severity.CRITICAL)
+        desk.at(0)
+        desk.leaks(30, first=1)
+        desk.leaks(1, first=31, severity=Severity.CRITICAL)
+        log.set_up(style="text", stream=sink)
+        desk.at(5)
+        store.close()
+        [line] = [line for line in sink.getvalue().splitlines() if "event=told" in line]
+        assert "incidents=31" in line
+        return re.findall(r"\bincident=(\d+)", line)
+
+    assert named(Desk, "once") == named(Flooded, "slices") == ["32", *map(str, range(2, 21))]
+
+
+def test_the_way_back_lets_what_was_half_a_message_wait_again(store: Store) -> None:
+    desk = Flooded(store, rulebook(GATHERED))
+    desk.flood(30)
+    desk.turns_until(5, desk.gathering)
+    moved = desk.gathered()
+    assert 0 < moved < 30
+    store.close()
+    downgrade(store.path, "0012")
+    waits = "SELECT incident_id FROM waiting WHERE receiver = 'crisis' ORDER BY incident_id"
+    assert sql(store.path, waits) == [(number,) for number in range(2, 32)]
+    assert sql(store.path, "SELECT incident_id, state FROM notification") == [(1, "pending")]
+    assert sql(store.path, "SELECT count(*) FROM notification_about") == [(0,)]
+    assert sql(store.path, "PRAGMA foreign_key_check") == []
+
+    again = Store(store.path)
+    later = Flooded(again, rulebook(GATHERED))
+    later.at(5)
+    assert later.told() == [("crisis", "opened"), ("crisis", "opened")]
+    assert later.last()["title"] == "Zonnehoek: 30 incidenten tegelijk"
+    assert all(later.heard(number) == [Event.OPENED] for number in range(1, 32))
+    assert later.waiting() == 0
+    again.close()
+
+
+def test_a_copy_made_between_two_slices_goes_on_with_the_same_message(
+    store: Store, tmp_path: Path
+) -> None:
+    desk = Flooded(store, rulebook(GATHERED))
+    desk.flood(30)
+    desk.turns_until(5, desk.gathering)
+    aside = tmp_path / "copy.db"
+    copying.copy(store.path, aside)
+    desk.at(5)
+    restored = Store(aside)
+    later = Flooded(restored, rulebook(GATHERED))
+    later.at(5)
+    whole = "SELECT key, message FROM notification ORDER BY id"
+    assert sql(aside, whole) == sql(store.path, whole), "who got it before recognises it by its key"
+    restored.close()
