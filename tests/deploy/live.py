@@ -195,7 +195,7 @@ class Trial:
         now = time.time()
         answer = self._client.get(
             "/api/v1/query_range",
-            params={"query": _filled(expr), "start": now - 300, "end": now, "step": 5},
+            params={"query": _filled(expr), "start": now - 300, "end": now, "step": 1},
         ).json()
         if answer["status"] != "success":
             self.missing.append(f"{where}: {answer['error']}")

@@ -87,6 +87,28 @@ def test_every_query_is_about_the_chosen_daemons_on_the_chosen_prometheus(path: 
             assert target["datasource"]["uid"] == "${datasource}"
 
 
+@pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)
+def test_what_is_chosen_from_is_a_label_that_its_metric_has(path: Path) -> None:
+    queries = [
+        each["query"]
+        for each in json.loads(path.read_text())["templating"]["list"]
+        if each["type"] == "query"
+    ]
+    assert queries
+    for query in queries:
+        found = re.fullmatch(r"label_values\((\w+), (\w+)\)", query)
+        assert found is not None, query
+        assert found[2] in known()[found[1]]
+
+
+def test_every_metric_that_the_documentation_names_is_there() -> None:
+    families = {re.sub(r"_(total|bucket|count|sum|info)$", "", name) for name in known()}
+    for page in (ROOT / "docs").rglob("*.md"):
+        named = re.findall(r"\b(merkwacht_[a-z_]+)(?:[{`(\[ ]|$)", page.read_text(), re.MULTILINE)
+        others = {"merkwacht_townhall"} if page.name == "writing-a-connector.md" else set()
+        assert set(named) - known().keys() - families - others == set(), page
+
+
 def test_the_provisioning_files_fit_the_dashboards() -> None:
     folder = ROOT / "deploy/grafana/provisioning"
     sources = read_yaml(folder / "datasources/merkwacht.yaml")
