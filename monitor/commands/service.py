@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
 import sys
 import sysconfig
 from pathlib import Path
@@ -161,6 +162,8 @@ def _missing(service: Service) -> list[Path]:
 
 
 def _say_next(service: Service, *, written: bool) -> None:
+    from monitor.service import USER, USUAL_CONFIG  # noqa: PLC0415
+
     say("")
     say("Next:" if written else "To write these files: merkwacht install-service --write. Next:")
     if service.by_user:
@@ -169,4 +172,5 @@ def _say_next(service: Service, *, written: bool) -> None:
         return
     say("  systemd-sysusers merkwacht.conf && systemd-tmpfiles --create merkwacht.conf")
     say("  systemctl daemon-reload && systemctl enable --now merkwacht")
-    say("  sudo -u merkwacht merkwacht doctor")
+    elsewhere = [] if service.config == USUAL_CONFIG else ["--config", str(service.config)]
+    say(f"  sudo -u {USER} {shlex.join([str(service.program), 'doctor', *elsewhere])}")

@@ -144,6 +144,7 @@ username = { file = "user" }
         f"LoadCredential=smtp-password:{tmp_path}/smtp-password",
     ]
     assert f"{tmp_path}/heartbeat: not there yet" in err
+    assert re.search(rf"sudo -u merkwacht /.*/merkwacht doctor --config {file}\n", err)
     assert "systemctl enable --now merkwacht" in err
 
 
