@@ -16,7 +16,8 @@ import pytest
 from typer.testing import CliRunner
 
 from monitor.cli import app
-from monitor.service import SYSTEM_STATE, USUAL_CONFIG, Service, named, sysusers, tmpfiles, unit
+from monitor.places import SYSTEM_STATE
+from monitor.service import USUAL_CONFIG, Service, named, sysusers, tmpfiles, unit
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "deploy/systemd/merkwacht.service"
