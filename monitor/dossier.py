@@ -166,12 +166,7 @@ def gather(
         history=tuple(history),
         notes=tuple(_note(line, unmasked=unmasked) for line in history),
         clocks=tuple(clock for each in family for clock in unit.following.clocks(each)),
-        told=tuple(
-            sorted(
-                (sent for each in family for sent in unit.outbox.of_incident(each)),
-                key=lambda sent: sent.created_at,
-            )
-        ),
+        told=tuple(sorted(unit.outbox.of_incidents(family), key=lambda sent: sent.created_at)),
         chapters=tuple(_chapters(incident, entries, language)),
         evidence=evidence,
         # Posts whose time was over are gone; those that were kept are still known of.

@@ -619,13 +619,30 @@ class Outbox:
         return self._session.exec(query).one()
 
     def of_incident(self, incident_id: int) -> list[Sent]:
-        """The notifications of an incident, oldest first."""
-        query = (
-            select(NotificationRow)
-            .where(NotificationRow.incident_id == incident_id)
-            .order_by(col(NotificationRow.id))
+        """The notifications that tell of an incident, alone or among others, oldest first."""
+        return self.of_incidents([incident_id])
+
+    def of_incidents(self, incident_ids: Collection[int]) -> list[Sent]:
+        """The same of several incidents: each notification once, however many of them it tells of."""
+        row, about = NotificationRow, NotificationAboutRow
+        whole = col(row.state) != GATHERING
+        own = select(row).where(col(row.incident_id).in_(incident_ids), whole)
+        among = (
+            select(row, about)
+            .join(about, col(about.notification_id) == col(row.id))
+            .where(col(about.incident_id).in_(incident_ids), whole)
+            .order_by(col(about.incident_id))
         )
-        return [_sent(row) for row in self._session.exec(query)]
+        found = {each.id: _sent(each) for each in self._session.exec(own)}
+        for each, of_it in self._session.exec(among):
+            told = replace(
+                _sent(each),
+                incident_id=of_it.incident_id,
+                event=of_it.event,
+                reason=of_it.reason,
+            )
+            found.setdefault(each.id, told)
+        return [found[number] for number in sorted(found, key=lambda number: number or 0)]
 
     def dead(self) -> list[Sent]:
         """The dead letters, oldest first."""

@@ -403,3 +403,23 @@ def test_a_copy_made_between_two_slices_goes_on_with_the_same_message(
     whole = "SELECT key, message FROM notification ORDER BY id"
     assert sql(aside, whole) == sql(store.path, whole), "who got it before recognises it by its key"
     restored.close()
+
+
+def test_each_incident_of_a_message_shows_that_it_was_told(store: Store) -> None:
+    desk = Flooded(store, rulebook(GATHERED))
+    desk.flood(20)
+    desk.turns_until(5, desk.gathering)
+
+    def told(*numbers: int) -> list[tuple[int, str, str]]:
+        with store.read() as unit:
+            return [
+                (each.incident_id, each.receiver, each.event)
+                for each in unit.outbox.of_incidents(numbers)
+            ]
+
+    assert told(3) == [], "nothing is told by what is half a message"
+    desk.at(5)
+    assert told(2) == [(2, "crisis", "opened")], "it leads"
+    assert told(3) == [(3, "crisis", "opened")]
+    assert told(3, 4) == [(3, "crisis", "opened")], "one message, however many it tells of"
+    assert told(1, 2, 3) == [(1, "crisis", "opened"), (2, "crisis", "opened")]
