@@ -210,6 +210,14 @@ def test_what_decides_what_lands_looks_for_insecure_code() -> None:
     assert "make security" in (ROOT / ".ci" / "run").read_text().splitlines()
 
 
+def test_a_job_for_every_day_ends_as_the_audit_does() -> None:
+    job = ROOT / ".ci" / "daily"
+    assert job.stat().st_mode & 0o111
+    *_, last = job.read_text().splitlines()
+    assert re.match(r"exec \S+/python \.ci/audit\.py \S+/site-packages$", last)
+    assert (ROOT / ".ci" / "audit.py").is_file()
+
+
 def test_every_exception_of_bandit_is_one_that_ruff_judges() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
     assert "S" in settings["ruff"]["lint"]["select"]
