@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Literal
 
@@ -32,6 +32,7 @@ from connectors.base import (
     Reject,
     SourceFault,
 )
+from connectors.blueskyprofiles import AT_ONCE, asking_for, followers_of, profiles_in
 from connectors.blueskyrecord import (
     HIDDEN,
     URI,
@@ -102,6 +103,9 @@ class BlueskyOptions(BaseOptions):
     """Hours to look back when a search runs for the first time. Default 24."""
     overlap_minutes: float = Field(default=10.0, ge=0, le=1_440)
     """Minutes that each poll looks back again for posts that were indexed late. Default 10."""
+    followers: bool = True
+    """Whether the followers of authors are asked for, as reach: a call for each 25 authors of what the
+    queries find. Default true."""
     timeout_seconds: float = Field(default=30.0, gt=0, le=600)
     """Seconds that one call may take. Default 30."""
 
@@ -244,7 +248,8 @@ class BlueskyConnector:
                 state.below = lower or state.below
             pause = self._pause(answer.headers)
             progress.remember(posts)
-            yield Page(posts, progress.cursor(), answer.rejects, pause)
+            told = self._with_followers(posts) if pause is None else posts
+            yield Page(told, progress.cursor(), answer.rejects, pause)
             if arrived or pause is not None:
                 return
 
@@ -337,6 +342,32 @@ class BlueskyConnector:
             images=images_of(did, record.get("embed")),
         )
 
+    # --- reach ---
+
+    def _with_followers(self, posts: Sequence[Post]) -> list[Post]:
+        """The posts with the followers of their authors, which the search leaves out.
+
+        Asked for is what somebody will look at. It holds up nothing: without it a post comes without.
+        """
+        numbers = {post.id: post.id.partition("/")[0] for post in posts if self._is_wanted(post)}
+        wanted = list(dict.fromkeys(numbers.values()))
+        found: dict[str, Mapping[str, Any]] = {}
+        try:
+            for start in range(0, len(wanted), AT_ONCE):
+                method = asking_for(wanted[start : start + AT_ONCE])
+                found |= profiles_in(self._checked(self._call(method, {}, self._session)))
+        except ConnectorError:
+            pass  # what was found before it is kept
+        return [
+            replace(post, author_followers=followers_of(found.get(numbers.get(post.id, ""), {})))
+            for post in posts
+        ]
+
+    def _is_wanted(self, post: Post) -> bool:
+        return self._options.followers and any(
+            query.match(post.text, author=post.author) for query in self._context.queries
+        )
+
     def _bad_response(self, fetched: Fetched, what: str) -> ConnectorError:
         return ConnectorError(
             f"{redact_url(fetched.url)}: the answer {what}", fault=SourceFault.BAD_RESPONSE
@@ -353,21 +384,21 @@ class BlueskyConnector:
     def _get(self, params: Mapping[str, str]) -> Fetched:
         """Search, logging in before or anew where that is needed."""
         if self._options.identifier is None:
-            return self._checked(self._call(params, None))
+            return self._checked(self._call(_SEARCH, params, None))
         fresh = self._session is None
         session = self._session or self._log_in()
-        fetched = self._call(params, session)
+        fetched = self._call(_SEARCH, params, session)
         if not fresh and _error_of(fetched) in _STALE:
-            fetched = self._call(params, self._renewed(session))
+            fetched = self._call(_SEARCH, params, self._renewed(session))
         return self._checked(fetched)
 
-    def _call(self, params: Mapping[str, str], session: _Session | None) -> Fetched:
+    def _call(self, method: str, params: Mapping[str, str], session: _Session | None) -> Fetched:
         headers = {"Accept": "application/json"}
         if session is not None:
             headers["Authorization"] = f"Bearer {session.access}"
         return fetch_limited(
             self._context.http,
-            f"{self._base}/xrpc/{_SEARCH}",
+            f"{self._base}/xrpc/{method}",
             params=params,
             headers=headers,
             max_bytes=_MAX_BYTES,

@@ -26,6 +26,7 @@ from connectors.base import (
     Reject,
     SourceFault,
 )
+from connectors.blueskyprofiles import AT_ONCE, MAX_BYTES, asking_for, followers_of, profiles_in
 from connectors.blueskyrecord import (
     HIDDEN,
     URI,
@@ -64,10 +65,8 @@ _LINGER_SECONDS = 2.0
 behind, it thus still gets on."""
 
 _MESSAGE_BYTES = 1_000_000
-_PROFILES_AT_ONCE = 25
 _PAGE = 200
 _PAGE_EVENTS = 20_000
-_PROFILE_BYTES = 4 * 2**20
 
 
 class JetstreamOptions(BaseOptions):
@@ -342,32 +341,30 @@ class JetstreamConnector:
         ]
         numbers = list(dict.fromkeys(wanted))
         profiles: dict[str, Mapping[str, Any]] = {}
-        for start in range(0, len(numbers), _PROFILES_AT_ONCE):
-            profiles |= self._profiles(numbers[start : start + _PROFILES_AT_ONCE])
+        for start in range(0, len(numbers), AT_ONCE):
+            profiles |= self._profiles(numbers[start : start + AT_ONCE])
         told = []
         for post in posts:
             did = post.author or ""
             profile = profiles.get(did, {})
-            followers = profile.get("followersCount")
             if labels_of(profile) & self._unwanted:
                 continue
             told.append(
                 replace(
                     post,
                     author=author_of(did, profile.get("handle")),
-                    author_followers=followers if _is_count(followers) else None,
+                    author_followers=followers_of(profile),
                 )
             )
         return told
 
     def _profiles(self, numbers: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         base = self._options.profiles_url.rstrip("/")
-        asked = urlencode([("actors", number) for number in numbers])
         fetched = fetch_limited(
             self._context.http,
-            f"{base}/xrpc/app.bsky.actor.getProfiles?{asked}",
+            f"{base}/xrpc/{asking_for(numbers)}",
             headers={"Accept": "application/json"},
-            max_bytes=_PROFILE_BYTES,
+            max_bytes=MAX_BYTES,
             total_seconds=self._options.timeout_seconds,
             max_redirects=0,
         )
@@ -378,15 +375,7 @@ class JetstreamConnector:
                 detail="profiles of authors are looked up there; without profiles = true the "
                 "source goes on with their numbers",
             )
-        try:
-            found = json.loads(fetched.body)["profiles"]
-            return {one["did"]: one for one in found if isinstance(one["did"], str)}
-        except (ValueError, RecursionError, KeyError, TypeError) as error:
-            raise ConnectorError(
-                f"{redact_url(fetched.url)}: the answer is no list of profiles "
-                f"({type(error).__name__})",
-                fault=SourceFault.BAD_RESPONSE,
-            ) from error
+        return profiles_in(fetched)
 
 
 class _Walk:
@@ -463,7 +452,3 @@ def _written(record: Mapping[str, Any], seen: datetime) -> datetime:
     except (KeyError, TypeError, ValueError):
         return seen
     return seen if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and 0 <= value < 2**53

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Response
@@ -34,6 +34,8 @@ class SkyServer:
         """Answers for the next calls of a method, instead of what it would say."""
         self.calls: list[tuple[str, dict[str, str], str | None]] = []
         """Method, parameters or body, and authorization of each call."""
+        self.profiles: dict[str, dict[str, Any]] = {}
+        """Of accounts, by number."""
         self.sessions = 0
         self.expired: set[str] = set()
         self.needs_login = True
@@ -44,7 +46,8 @@ class SkyServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
-                self._answer(parts.path, dict(parse_qsl(parts.query)))
+                asked = parse_qs(parts.query)
+                self._answer(parts.path, {name: ",".join(each) for name, each in asked.items()})
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
@@ -89,21 +92,23 @@ class SkyServer:
         self._server.server_close()
         self._thread.join()
 
-    def say(self, *texts: str, ago: timedelta = timedelta(), **fields: Any) -> list[str]:
+    def say(
+        self, *texts: str, ago: timedelta = timedelta(), did: str = DID, **fields: Any
+    ) -> list[str]:
         """Have somebody post; the clock moves a second for each. Gives our ids of the posts."""
         ids = []
         for text in texts:
             key = f"3k{len(self.posts):011d}"
             written = iso(self.clock() - ago)
             view = {
-                "uri": f"at://{DID}/app.bsky.feed.post/{key}",
-                "author": {"did": DID, "handle": "anna.bsky.social"},
+                "uri": f"at://{did}/app.bsky.feed.post/{key}",
+                "author": {"did": did, "handle": "anna.bsky.social"},
                 "record": {"text": text, "createdAt": written, **fields.get("record", {})},
                 "indexedAt": iso(self.clock()),
                 **{name: value for name, value in fields.items() if name != "record"},
             }
             self.posts.append(view)
-            ids.append(f"{DID}/{key}")
+            ids.append(f"{did}/{key}")
             self.clock.move(timedelta(seconds=1))
         return ids
 
@@ -126,7 +131,11 @@ class SkyServer:
             return self._session()
         if self.needs_login and not token:
             return 401, {"error": "AuthMissing", "message": "Authentication Required"}, {}
-        return self._search(asked)
+        return self._known(asked) if name == "getProfiles" else self._search(asked)
+
+    def _known(self, asked: Mapping[str, str]) -> tuple[int, Any, dict[str, str]]:
+        wanted = asked["actors"].split(",")
+        return 200, {"profiles": [self.profiles[did] for did in wanted if did in self.profiles]}, {}
 
     def _session(self) -> tuple[int, Any, dict[str, str]]:
         self.sessions += 1

@@ -76,6 +76,34 @@ def test_a_post_of_bluesky_becomes_ours(sky: SkyServer, poller: Poller) -> None:
     assert (post.engagement.likes, post.engagement.shares, post.engagement.replies) == (13, 3, 3)
 
 
+def test_authors_of_what_is_found_come_with_their_followers(sky: SkyServer, poller: Poller) -> None:
+    numbers = [f"did:plc:{number:024d}" for number in range(30)]
+    sky.profiles = {did: {"did": did, "followersCount": 100 + at} for at, did in enumerate(numbers)}
+    del sky.profiles[numbers[7]]
+    for did in numbers:
+        sky.say("Zonnehoek", "en nog eens Zonnehoek", did=did)
+    reach = {post.id.split("/")[0]: post.author_followers for post in poller.posts()}
+    assert reach == {did: None if at == 7 else 100 + at for at, did in enumerate(numbers)}
+    assert [len(asked["actors"].split(",")) for asked in sky.called("getProfiles")] == [25, 5]
+
+
+def test_without_profiles_posts_come_all_the_same(sky: SkyServer, poller: Poller) -> None:
+    sky.next["getProfiles"] = [(503, {}, {})]
+    sky.say("Zonnehoek")
+    assert [post.author_followers for post in poller.posts()] == [None]
+
+
+def test_followers_are_not_asked_for_where_nobody_wants_them(
+    sky: SkyServer, context: Context
+) -> None:
+    sky.say("zonnehoek")
+    asking = replace(context, queries=[Query.parse("zonnehoek")])
+    assert len(Poller(sky, asking, followers=False).posts()) == 1
+    found = Poller(sky, replace(context, queries=[Query.parse("x")]), searches=["zonnehoek"])
+    assert len(found.posts()) == 1
+    assert sky.called("getProfiles") == []
+
+
 @pytest.mark.parametrize(
     ("reply", "thread"),
     [
