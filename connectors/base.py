@@ -127,8 +127,8 @@ class Page:
     counts: Sequence[Count] = ()
     """Of posts that are not shown; each replaces what the source counted there before."""
     spent: Mapping[str, int] = field(default_factory=dict)
-    """What the source bills, or takes off a quota, for this page: ``post``, ``user``, ``request``,
-    ``search``, ``unit``."""
+    """What the source bills, or takes off a quota, for this page: ``post``, ``user``, ``media``,
+    ``request``, ``search``, ``unit``."""
     heard_until: datetime | None = None
     """Aware, UTC; of a poll's last page: up to when its source was read, where what was said since is left
     for the next poll. None: up to the present."""

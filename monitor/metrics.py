@@ -32,7 +32,7 @@ class CostMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.spent = Counter(
             "merkwacht_source_spent",
-            "What a source billed or took off a quota, by unit: post, user, request, search, unit.",
+            "What a source billed or took off a quota, by unit: post, user, media, request, search, unit.",
             ["source", "unit"],
             registry=registry,
         )
