@@ -293,7 +293,9 @@ class DeliverStep:
             unit.outbox.delivered(item, now, receipt)
             unit.outages.delivered(item.channel, now)
             subjects = unit.looking.subjects(item.id, item.incident_id)
-        self._log.info(
+        # A note is something that a person should look at: an address that was refused.
+        log = self._log.warning if receipt.note else self._log.info
+        log(
             "delivered",
             happened=item.event,
             reason=item.reason or None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,6 +17,7 @@ from sqlalchemy import event
 from alerts.base import Event, Incident, Severity, Signal, SignalKind
 from alerts.message import to_json
 from connectors.base import Engagement, Post
+from monitor import log
 from monitor.store import Store
 from monitor.store.mentions import NewMention
 from tests.alerts.make import message
@@ -130,3 +132,14 @@ def limit_pages(store: Store, pages: int) -> None:
     @event.listens_for(store._engine, "checkout")
     def _limited(connection: sqlite3.Connection, *_: object) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages}")
+
+
+@contextmanager
+def logged() -> Iterator[io.StringIO]:
+    """What is logged meanwhile, as text; afterwards only errors are, as in other tests."""
+    sink = io.StringIO()
+    log.set_up(style="text", stream=sink)
+    try:
+        yield sink
+    finally:
+        log.set_up(level="error", style="text")

@@ -58,6 +58,8 @@ class MailServer:
         self.password = password
         self.hang_up = False
         """Whether to break off after a mail was taken, before saying so."""
+        self.unknown: set[str] = set()
+        """Addresses that it does not know."""
         self.port = _free_port()
         self._controller: Controller | None = None
 
@@ -98,6 +100,20 @@ class MailServer:
     ) -> AuthResult:
         good = login.login == b"merkwacht" and login.password == (self.password or "").encode()
         return AuthResult(success=good, handled=good)
+
+    async def handle_RCPT(  # noqa: N802
+        self,
+        _server: SMTP,
+        _session: Session,
+        envelope: Envelope,
+        address: str,
+        _options: list[str],
+    ) -> str:
+        """Let a mail go to an address, or not; called by aiosmtpd."""
+        if address in self.unknown:
+            return "550 no such user"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         """Keep one mail, or not; called by aiosmtpd."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from alerts.base import DeliveryFault
 from monitor.delivering import LEASE
 from monitor.store import StoreBusyError
-from tests.monitor.make import add_incident, write_locked
+from tests.monitor.make import add_incident, add_notification, logged, write_locked
 from tests.monitor.office import Office
 from tests.monitor.office import office as an_office
 
@@ -68,6 +69,27 @@ def test_a_message_refused_for_good_is_a_dead_letter_and_holds_up_nobody(office:
     assert failure.fault is DeliveryFault.REFUSED
     office.clock.advance(hours=60)
     assert office.work() == 0
+
+
+def test_an_address_that_a_server_refuses_beside_others_is_worth_a_look(office: Office) -> None:
+    incident = add_incident(office.store)
+    office.mail._server.unknown.add("weg@zonnehoek.example")
+    office.put("k1", incident)
+    both = ("crisis@zonnehoek.example", "weg@zonnehoek.example")
+    add_notification(
+        office.store,
+        "mw-1-opened-k2",
+        incident,
+        channel="email",
+        addresses=both,
+        now=office.clock(),
+    )
+    with logged() as sink:
+        office.work()
+    assert [each.state for each in office.sent(incident)] == ["delivered", "delivered"]
+    assert "weg@zonnehoek.example" in (office.sent(incident)[1].error or ""), "the dossier says so"
+    levels = re.findall(r"level=(\w+) +event=delivered", sink.getvalue())
+    assert levels == ["info", "warning"]
 
 
 def test_a_message_with_passing_trouble_of_its_own_steps_aside_after_a_while(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import re
@@ -19,13 +18,13 @@ from alerts.base import Event, Reason, Severity
 from alerts.grouping import GroupOptions
 from alerts.quiet import QuietOptions
 from alerts.routes import ReceiverOptions, Via
-from monitor import copying, log
+from monitor import copying
 from monitor.announcing import Announcer
 from monitor.following import FollowStep
 from monitor.store import Store
 from monitor.store.outbox import Pending
 from monitor.telling import Rulebook
-from tests.monitor.make import NOON, fresh_store, sql
+from tests.monitor.make import NOON, fresh_store, logged, sql
 from tests.monitor.test_following import GATHERED, MAIL, Desk, rulebook
 from tests.monitor.test_migrations import downgrade
 
@@ -348,14 +347,14 @@ def test_the_line_about_a_message_names_twenty_of_its_incidents_the_gravest_firs
     def named(make: type[Desk], name: str) -> list[str]:
         folder = tmp_path / name
         folder.mkdir()
-        store, sink = fresh_store(folder), io.StringIO()
+        store = fresh_store(folder)
         desk = make(store, rulebook(GATHERED))
         desk.leaks(1, severity=Severity.CRITICAL)
         desk.at(0)
         desk.leaks(30, first=1)
         desk.leaks(1, first=31, severity=Severity.CRITICAL)
-        log.set_up(style="text", stream=sink)
-        desk.at(5)
+        with logged() as sink:
+            desk.at(5)
         store.close()
         [line] = [line for line in sink.getvalue().splitlines() if "event=told" in line]
         assert "incidents=31" in line
