@@ -20,7 +20,18 @@ def configuration(given: Path | None) -> Path | None:
     named = os.environ.get("MERKWACHT_CONFIG")
     if named:
         return Path(named)
-    return next((candidate for candidate in SEARCH_PATH if candidate.is_file()), None)
+    return next((candidate for candidate in SEARCH_PATH if _is_there(candidate)), None)
+
+
+def _is_there(candidate: Path) -> bool:
+    """Whether a file is where it is looked for. Raises PermissionError: one may not look."""
+    try:
+        return candidate.is_file()
+    except PermissionError:
+        # Of the folder that one stands in nobody spoke: root's own, after `sudo -u merkwacht`.
+        if candidate.is_absolute():
+            raise
+        return False
 
 
 def database(path: Path, configured_in: Path) -> Path:

@@ -31,6 +31,7 @@ from typer.testing import CliRunner
 from monitor.cli import app
 from monitor.commands.manual import page, roff
 from monitor.config import HttpOptions
+from monitor.places import SYSTEM_FOLDER
 from monitor.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -258,6 +259,35 @@ def test_completing_makes_no_file(installation: Path, tmp_path: Path) -> None:
     shutil.copy(installation / "merkwacht.db", tmp_path)
     assert offered("merkwacht incidents ack ", tmp_path)
     assert {each.name for each in tmp_path.iterdir()} == {"config.toml", "merkwacht.db"}
+
+
+IN_A_SHUT_FOLDER = """
+import os, sys
+from monitor.places import configuration
+os.chdir(sys.argv[1])
+os.chmod(".", 0)
+if os.geteuid() == 0:
+    os.setuid(65534)
+print(configuration(None))
+"""
+
+
+@pytest.mark.skipif(SYSTEM_FOLDER.exists(), reason="there is an installation here")
+def test_who_became_another_user_in_a_folder_of_root_s_is_not_asked_about_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "config.toml").touch()
+    environment = {name: value for name, value in os.environ.items() if "MERKWACHT" not in name}
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_SHUT_FOLDER, tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=environment,
+    )
+    tmp_path.chmod(0o700)
+    assert (done.stderr, done.stdout) == ("", "None\n")
 
 
 def test_help_and_completion_load_neither_model_nor_database() -> None:
