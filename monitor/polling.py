@@ -384,11 +384,11 @@ def _unsaid(page: Page, mentions: Sequence[NewMention], brand: Brand) -> list[Po
     """Posts that were edited, and as they are now are not about a brand."""
     edited = [post for post in page.posts if post.edited_at is not None]
     about = {
-        (each.post.platform, each.post.id)
+        (each.post.platform, each.post.id, each.post.edited_at)
         for each in (mentions if edited else ())
         if each.brand == brand.name
     }
-    return [post for post in edited if (post.platform, post.id) not in about]
+    return [post for post in edited if (post.platform, post.id, post.edited_at) not in about]
 
 
 def _sings(canary: Query | None, page: Page) -> bool:

@@ -1,15 +1,17 @@
-"""A source that asks for a longer pause than its interval, or is read from old to new and has not come to
-the present: what counts as listened to then."""
+"""A source that asks for a longer pause than its interval, tells of edits, or is read from old to new and has
+not come to the present: what is kept and what counts as listened to then."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from connectors.base import Cursor, Darkness, Page, SourceFault
+from tests.monitor.make import sql
 from tests.monitor.test_dark import INTERVAL, Desk, Scripted
 
 WISH = timedelta(minutes=30)
@@ -57,6 +59,41 @@ def test_after_a_failure_no_pause_is_agreed_on(desk: Desk) -> None:
     desk.poll(SourceFault.TIMEOUT, after=WISH)
     desk.poll(after=WISH)
     assert stretches(desk) == [timedelta(0), timedelta(0)]
+
+
+class Edited(Scripted):
+    """A feed that brings one post, in as many versions as there are texts."""
+
+    def fetch(self, cursor: Cursor | None) -> Iterator[Page]:
+        for page in super().fetch(cursor):
+            versions = []
+            for post in page.posts:
+                moment = self.clock() + timedelta(seconds=int(post.id))
+                edited = None if post.id == "1" else moment
+                versions.append(replace(post, id="p", edited_at=edited))
+            yield replace(page, posts=versions)
+
+
+@pytest.mark.parametrize(
+    "polls",
+    [
+        [["Zonnehoek lekt"], ["Mijn hond is ziek"]],
+        [["Zonnehoek lekt", "Mijn hond is ziek"]],
+        [["Zonnehoek lekt"], ["Zonnehoek lekt nog"], ["Mijn hond is ziek"]],
+    ],
+    ids=["later", "in one page", "after another edit"],
+)
+def test_an_edit_that_takes_the_brand_out_takes_the_mention_along(
+    tmp_path: Path, polls: list[list[str]]
+) -> None:
+    desk = Desk(tmp_path)
+    desk.connector = Edited(desk.clock)
+    desk.restart()
+    for texts in polls:
+        desk.poll(texts)
+    assert sql(desk.store.path, "SELECT text FROM mention") == [("",)]
+    assert sql(desk.store.path, "SELECT text FROM mention_version") == []
+    desk.close()
 
 
 class Slipping(Scripted):
