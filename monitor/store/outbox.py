@@ -695,12 +695,18 @@ class Outbox:
             before: messages and ends of incidents older than this.
             limit: so many messages at most.
         """
-        row, about, ended = NotificationRow, NotificationAboutRow, IncidentRow
+        row, about, lead, other = (
+            NotificationRow,
+            NotificationAboutRow,
+            IncidentRow,
+            aliased(IncidentRow),
+        )
 
         def is_over(incident: type[IncidentRow]) -> ColumnElement[bool]:
             return col(incident.state).in_(_OVER) & (col(incident.resolved_at) < before)
 
-        other = aliased(IncidentRow)
+        # Asked message by message: joined, SQLite would begin with all incidents that ever ended.
+        lead_is_over = select(lead.id).where(lead.id == row.incident_id, is_over(lead)).exists()
         others_burn = (
             select(about.incident_id)
             .join(other, col(other.id) == col(about.incident_id))
@@ -709,12 +715,11 @@ class Outbox:
         )
         query = (
             select(row.id)
-            .join(ended, col(ended.id) == col(row.incident_id))
             .where(
                 text(WORDED),
                 row.created_at < before,
                 col(row.state).in_((DELIVERED, DEAD, WITHDRAWN)),
-                is_over(ended),
+                lead_is_over,
                 ~others_burn,
             )
             .order_by(col(row.created_at))

@@ -57,6 +57,10 @@ HOT: dict[str, tuple[Callable[[Unit], object], str]] = {
         "ix_notification_lane",
     ),
     "burning": (lambda unit: unit.incidents.burning("Zonnehoek"), "ix_incident_state"),
+    "words that are too old": (
+        lambda unit: unit.outbox.forget_words(NOON - 400 * DAY, limit=10),
+        "ix_notification_worded",
+    ),
     "told": (lambda unit: unit.outbox.told(1), "ix_notification_incident_id"),
     "waiting for review": (
         lambda unit: unit.feedback.waiting(20),
