@@ -72,5 +72,5 @@ man: $(VENV)/.installed ## write the manual page to build/merkwacht.1; read it w
 	@mkdir -p build
 	$(BIN)/merkwacht manual > build/merkwacht.1
 
-clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo-output
+clean: ## remove the virtual environments, caches and what was built
+	rm -rf $(VENV) $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo-output
