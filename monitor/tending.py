@@ -121,9 +121,13 @@ class TendStep:
     def _silent(self, unit: Unit, now: datetime) -> list[Signal]:
         """A signal for each source that brings nothing, or has been dark for longer than it may."""
         signals = [signal_of(name, silence) for name, silence in sorted(self._fallen.items())]
+        lasting = unit.dusk.lasting()
         for source in self._sources.values():
             state = unit.sources.state(source.name)
             since = _dark_since(state)
+            if state.fault == SourceFault.BEHIND.value and source.name in lasting:
+                # Catching up after a standstill is no silence: it has been heard from since.
+                since = lasting[source.name].started_at
             if since is None or (now - since <= source.silent_after and not _is_shut(state)):
                 continue
             signals.append(

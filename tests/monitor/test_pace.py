@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from alerts.base import SignalKind
 from connectors.base import Cursor, Darkness, Page, SourceFault
+from monitor.tending import TendStep
+from tests.monitor.crowds import announcer
 from tests.monitor.make import sql
 from tests.monitor.test_dark import INTERVAL, Desk, Scripted
 
@@ -157,3 +160,28 @@ def test_catching_up_after_a_standstill_tells_both_apart(stream: tuple[Desk, Sli
     connector.heard_until = None
     desk.poll()
     assert desk.reasons() == [(Darkness.DOWN, 185, False), (Darkness.BEHIND, 5, False)]
+
+
+def test_only_who_stays_behind_for_long_is_told_of(stream: tuple[Desk, Slipping]) -> None:
+    desk, connector = stream
+    tend = TendStep(
+        store=desk.store,
+        sources=list(desk.step.sources.values()),
+        announcer=announcer(),
+        retention=timedelta(days=30),
+        metrics=desk.metrics,
+        now=desk.clock,
+    )
+    desk.poll()
+    left = desk.clock()
+    desk.clock.advance(hours=3)
+    connector.heard_until = left + timedelta(hours=1)
+    desk.poll()
+    assert tend.run()[1] == [], "three hours were a standstill of our own"
+    for _ in range(13):
+        desk.poll()
+    [announced] = tend.run()[1]
+    assert (announced.incident.kind, announced.incident.subject) == (
+        SignalKind.SILENT_SOURCE,
+        "feed",
+    )
