@@ -112,7 +112,7 @@ def _top(message: Message, *, key: str, buttons: bool) -> list[Block]:
 
 def _buttons(message: Message, key: str) -> list[Block]:
     """Take it or, once taken, close it; and the page."""
-    if message.ticket is None or message.event is Event.RESOLVED:
+    if not message.ticket or message.event is Event.RESOLVED:
         return []
     say = words(message.language)
     value = f"{message.ticket} {one_line(key, 300)}".strip()

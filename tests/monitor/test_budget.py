@@ -315,7 +315,7 @@ def test_a_budget_that_cannot_be_meant_is_refused(office: Office, table: str, pr
 
 def test_prices_of_ones_own_and_a_currency_go_together(office: Office) -> None:
     office.write(
-        '[sources.budget]\nper_month = 10\ncurrency = "EUR"\nprices = { post = 0.004, user = 0 }\n'
+        '[sources.budget]\nper_month = 10\ncurrency = "EUR"\nprices = { post = 0.004, user = 0, media = 0 }\n'
     )
     [source] = config.load(office.file).sources
     tariff = build_tariff(source)
