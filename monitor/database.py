@@ -364,6 +364,7 @@ def _keep_copy(path: Path, busy_seconds: float) -> None:
         with explained(aside):
             if schema_of(aside) != HEAD:  # else another program upgraded it a moment ago
                 aside.replace(copy)
+                copying.settle(copy.parent)
     except OSError as error:
         raise StoreError(
             f"{copy}: cannot be written ({error.strerror}), and without a copy nothing is upgraded; "
