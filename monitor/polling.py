@@ -422,6 +422,7 @@ class _Ended:
         return ConnectorError(
             f"{self.source.name} was read up to {self.heard_until:%Y-%m-%d %H:%M} (UTC); the rest "
             "follows with the next polls. If this lasts, more is said there than is read: let a "
-            "poll read longer or come more often, or see how fast this machine and its line are",
+            "poll read longer or come more often, or see how fast this machine and its line are and "
+            "whether its clock is right",
             fault=SourceFault.BEHIND,
         )
