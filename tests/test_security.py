@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -155,3 +158,24 @@ def test_whatever_goes_out_by_a_way_of_its_own_is_known() -> None:
     }
     assert found - guarded - elsewhere - set(OWN_WAY_OUT) == set()
     assert all(name in PAGE for name in OWN_WAY_OUT.values())
+
+
+def test_no_library_tells_its_makers_that_it_is_used(tmp_path: Path) -> None:
+    program = "import classifiers, onnxruntime, os, sys; sys.exit(not os.environ['HOME'])"
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)
+    # Where it may tell, it begins by making a number of this machine's in the home folder.
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_models_are_loaded_by_the_package_that_says_so_only() -> None:
+    loads = re.compile(
+        r"^\s*(?:import|from) (?:onnxruntime|rapidocr|huggingface_hub)\b", re.MULTILINE
+    )
+    found = {
+        file.relative_to(ROOT).parts[0]
+        for package in PACKAGES
+        for file in (ROOT / package).rglob("*.py")
+        if loads.search(file.read_text(encoding="utf-8"))
+    }
+    assert found == {"classifiers"}
