@@ -26,7 +26,7 @@ demo: $(VENV)/.installed ## replay a week of an invented brand through the real 
 	@$(BIN)/merkwacht demo $(ARGS)
 
 test: $(VENV)/.installed-dev ## run the whole suite (ARGS are passed to pytest)
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint types security test ## everything that must be green before a change lands
 
