@@ -393,6 +393,9 @@ def load(file: Path, *, secrets: bool = True) -> Config:
         raise ConfigError(
             file, [Problem("(file)", "no such file; make one with: merkwacht init")]
         ) from None
+    except PermissionError:
+        who = "run it as the user that the daemon runs as: sudo -u merkwacht merkwacht …"
+        raise ConfigError(file, [Problem("(file)", f"you may not read it; {who}")]) from None
     except UnicodeDecodeError as error:
         raise ConfigError(
             file, [Problem(f"byte {error.start}", "not UTF-8; save the file as UTF-8")]

@@ -139,34 +139,18 @@ def examine(
         running: where services leave word of themselves (``/run``).
         model: looks at the model, which takes longer than all the rest.
     """
-    findings = [*_versions()]
-    config: Config | None = None
-    file: Path | None = None
-    try:
-        file = find(given)
-        config = load(file, secrets=False)
-    except ConfigError as error:
-        findings += [
-            Finding(
-                "configuration",
-                Grade.WRONG,
-                one_line(f"{error.file}: {each.path}: {each.message}", _LINE),
-                "mend it, then: merkwacht check",
-            )
-            for each in error.problems
-        ]
-    else:
-        findings.append(_summary(file, config))
-    raw = {} if file is None else modes.as_written(file)
-    database = None if file is None else _database(file, raw, config)
+    file, config, found = _configuration(given)
+    findings = [*_versions(), *found]
+    database = None if file is None else _database(file, modes.as_written(file), config)
     if file is not None:
         findings += _config_modes(file)
     if config is not None:
         findings += _open_ways(config)
     if database is not None:
         findings += _state_modes(database)
-        findings += _data(database, config, now)
-        findings += _daemon(database, HttpOptions() if config is None else config.http)
+        if _shut(database) is None:
+            findings += _data(database, config, now)
+            findings += _daemon(database, HttpOptions() if config is None else config.http)
     findings += model(config)
     findings += clock(running, kept=kernel_keeps_time())
     return Report(
@@ -179,7 +163,52 @@ def examine(
     )
 
 
+def _shut(file: Path) -> Path | None:
+    """What keeps whoever asks from reading a file: its folder or itself; None where nothing does."""
+    if modes.mode_of(file.parent) is not None and not os.access(file.parent, os.X_OK):
+        return file.parent
+    return file if modes.mode_of(file) is not None and not os.access(file, os.R_OK) else None
+
+
 # -- what is configured ----------------------------------------------------------------------------
+
+
+def _configuration(given: Path | None) -> tuple[Path | None, Config | None, list[Finding]]:
+    """The file, where there is one that may be read; what it says, where that is valid."""
+    try:
+        file = find(given)
+    except ConfigError as error:
+        return None, None, _problems(error)
+    except PermissionError as error:
+        return None, None, [_not_for_us(error.filename)]
+    if (shut := _shut(file)) is not None:
+        return None, None, [_not_for_us(shut)]
+    try:
+        config = load(file, secrets=False)
+    except ConfigError as error:
+        return file, None, _problems(error)
+    return file, config, [_summary(file, config)]
+
+
+def _problems(error: ConfigError) -> list[Finding]:
+    return [
+        Finding(
+            "configuration",
+            Grade.WRONG,
+            one_line(f"{error.file}: {each.path}: {each.message}", _LINE),
+            "mend it, then: merkwacht check",
+        )
+        for each in error.problems
+    ]
+
+
+def _not_for_us(path: Path | str) -> Finding:
+    return Finding(
+        "configuration",
+        Grade.WRONG,
+        f"{path}: may not be looked at by {name_of(os.geteuid())}",
+        "run this as the user that the daemon runs as: sudo -u merkwacht merkwacht doctor",
+    )
 
 
 def _versions() -> Findings:
@@ -236,6 +265,16 @@ def _state_modes(database: Path) -> Findings:
             Grade.WRONG,
             f"{folder}: no such folder, or it may not be looked into",
             f"install -d -m 0700 {folder}, owned by whom the daemon runs as; or mend store.path",
+        )
+        return
+    if (shut := _shut(database)) is not None:
+        whose = name_of(shut.stat().st_uid)
+        yield Finding(
+            "permissions",
+            Grade.WRONG,
+            f"{shut}: may not be looked at by {name_of(os.geteuid())}: nothing is known of database, "
+            "sources, channels, clocks and the daemon",
+            f"run this as {whose}: sudo -u {whose} merkwacht doctor",
         )
         return
     for each in modes.of_state(database):

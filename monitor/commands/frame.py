@@ -32,6 +32,8 @@ ConfigOption = Annotated[
         metavar="FILE",
         help="Configuration. Default: $MERKWACHT_CONFIG, ./config.toml, /etc/merkwacht/config.toml.",
         show_default=False,
+        # Whoever may not read it is told who may.
+        readable=False,
     ),
 ]
 

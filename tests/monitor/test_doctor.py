@@ -7,12 +7,15 @@ import os
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -41,6 +44,7 @@ NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
 AGO = NOW - timedelta(hours=3)
 VALID = Path(__file__).parent / "config" / "valid.toml"
+ROOT = Path(__file__).parents[2]
 MODEL = Path(classifiers.__file__).parent / "model"
 
 
@@ -542,6 +546,58 @@ def test_the_page_fits_a_terminal(sick: Installation, tmp_path: Path) -> None:
     # A path is not broken: somebody will copy it.
     assert [line for line in page.splitlines() if len(line) > 80 and "/" not in line] == []
     assert page.index("WRONG") < page.index("\nok "), "what is wrong comes first"
+
+
+AS_SOMEBODY_ELSE = """
+import json, os, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from monitor.commands.doctor import as_json
+from monitor.health import examine
+
+def look():
+    return examine(Path(sys.argv[1]), now=datetime.now(UTC), model=lambda _: ())
+
+look()  # whatever is imported late is imported now
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+print(json.dumps(as_json(look())))
+"""
+
+
+@pytest.mark.parametrize(
+    ("shut", "part", "named"),
+    [
+        ("config.toml", "configuration", "config.toml"),
+        ("state", "permissions", "state"),
+        ("state/merkwacht.db", "permissions", "merkwacht.db"),
+    ],
+)
+def test_whoever_may_not_look_is_told_as_whom_to_ask(shut: str, part: str, named: str) -> None:
+    # Not below pytest's own folder, which is for nobody else either.
+    with TemporaryDirectory(prefix="merkwacht-doctor-") as name:
+        folder = Path(name)
+        (folder / "state").mkdir()
+        it = Installation(folder / "state")
+        it.store.close()
+        config = folder / "config.toml"
+        config.write_text(VALID.read_text() + '[store]\npath = "state/merkwacht.db"\n')
+        for each in (folder, folder / "state"):
+            each.chmod(0o755)
+        it.database.chmod(0o640)
+        (folder / shut).chmod(0)
+        command = [sys.executable, "-c", AS_SOMEBODY_ELSE, str(config)]
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        )
+        (folder / "state").chmod(0o700)
+    assert done.returncode == 0, done.stderr
+    wrong = [each for each in json.loads(done.stdout)["findings"] if each["grade"] == "wrong"]
+    assert [each["part"] for each in wrong] == [part], "what cannot be seen is not blamed"
+    assert f"{named}: may not be looked at by " in wrong[0]["what"]
+    assert "sudo -u " in wrong[0]["remedy"]
 
 
 def test_it_changes_nothing(sick: Installation) -> None:
