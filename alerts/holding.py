@@ -88,7 +88,7 @@ def rule_on(
     kept). An all-clear is never muted, nor that somebody took it. What a silence held back and is told
     again, goes on to the quiet hours like everything else.
     """
-    if news.event in MUTABLE and news.reason is not Reason.TAKEN:
+    if mutable(news):
         silence = covering(around.silences, target, now)
         if silence is not None:
             return Ruled(
@@ -111,6 +111,11 @@ def rule_on(
         kept = replace(news, not_before=end)
         return Ruled(Ruling.KEEP, kept, Reason.QUIET_HOURS, end)
     return Ruled(Ruling.TELL, news, news.reason)
+
+
+def mutable(news: News) -> bool:
+    """Whether a silence or a crisis may mute it: never an all-clear, nor that somebody took it."""
+    return news.event in MUTABLE and news.reason is not Reason.TAKEN
 
 
 def _quiet_end(

@@ -29,7 +29,7 @@ from alerts.grouping import (
     repeats_at,
 )
 from alerts.history import Entry, Happened
-from alerts.holding import Circumstances, Ruling, rule_on
+from alerts.holding import Circumstances, Ruling, mutable, rule_on
 from alerts.incidents import CRISIS_SUBJECT
 from alerts.links import LinkMaker
 from alerts.message import Exhibit, Occasion, as_drill, compose, to_json, with_links
@@ -52,6 +52,7 @@ from alerts.silences import (
     Muted,
     Silence,
     Target,
+    covering,
     heard_again,
     muted_until,
 )
@@ -592,10 +593,22 @@ class Round:
         refused = set()
         for news in asked:
             why = self.unwanted(news.incident_id, news.receiver, news.page, news.since)
+            if why is None and self._is_silenced(news):
+                why = Reason.SILENCED
             if why is not None:
                 refused.add(id(news))
                 self.withhold(news, why)
         return tuple(news for news in waiting if id(news) not in refused)
+
+    def _is_silenced(self, news: News) -> bool:
+        """Whether a silence that began while news waited mutes it. At its end it is looked at again."""
+        if not self.silences or not mutable(news):
+            return False
+        incident = self._incident(news.incident_id)
+        if covering(self.silences, self.target(incident), self.now) is None:
+            return False
+        self.unit.incidents.look([incident.id], self.now)
+        return True
 
     def hold(self, incident_ids: Collection[int]) -> None:
         """What a message tells of is read at once, not incident by incident."""
@@ -701,7 +714,10 @@ class Round:
                 and group_key(news, options) == key
                 and (receiver, channel) in heard
             ):
-                said.append(news)
+                if self._is_silenced(news):
+                    self.withhold(news, Reason.SILENCED)
+                else:
+                    said.append(news)
         return said
 
     def _store(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -40,9 +40,18 @@ from alerts.escalation import (
     still_wanted,
     who_may_rest,
 )
-from alerts.grouping import APART, GroupOptions, News, group_key, joined, news_of, plan_group
+from alerts.grouping import (
+    APART,
+    GroupOptions,
+    GroupPlan,
+    News,
+    group_key,
+    joined,
+    news_of,
+    plan_group,
+)
 from alerts.history import Entry, Happened, standing
-from alerts.holding import Circumstances, Ruling, rule_on
+from alerts.holding import Circumstances, Ruling, mutable, rule_on
 from alerts.incidents import SPIKES, Joined, correlate, quiet
 from alerts.rota import RotaOptions
 from alerts.routes import ReceiverOptions, RouteOptions, Told, matching, plan
@@ -53,6 +62,7 @@ from alerts.silences import (
     Silence,
     SilenceLimits,
     Target,
+    covering,
     heard_again,
     muted_until,
     problem_with,
@@ -552,19 +562,14 @@ class Timeline:
         waiting = tuple(
             news for news in self.waiting.get(key, ()) if not self._withdrawn(news, now)
         )
+        burning = list(self._burning(key, options, now))
+        planned = self._plan(key, waiting, burning, now)
+        if planned.leaves:
+            # A silence may have begun while it waited, or while it burnt.
+            waiting = tuple(news for news in waiting if not self._silenced(news, now))
+            burning = [news for news in burning if waiting or not self._silenced(news, now)]
+            planned = self._plan(key, waiting, burning, now)
         self.waiting[key] = waiting
-        planned = plan_group(
-            waiting,
-            options,
-            sent_at=self.sent_at.get(key),
-            burning=list(self._burning(key, options, now)),
-            over=[
-                number
-                for number, case in self.cases.items()
-                if case.incident.state in (IncidentState.RESOLVED, IncidentState.REVIEWED)
-            ],
-            now=now,
-        )
         if not planned.leaves:
             return planned.next_at
         first = planned.leaves[0]
@@ -580,6 +585,33 @@ class Timeline:
             case = self.cases[news.incident_id]
             case.told.append(Told(news.receiver, news.channel, news.event, now))
         return planned.next_at
+
+    def _plan(
+        self,
+        key: tuple[str, ...],
+        waiting: Sequence[News],
+        burning: Sequence[News],
+        now: datetime,
+    ) -> GroupPlan:
+        over = [
+            number
+            for number, case in self.cases.items()
+            if case.incident.state in (IncidentState.RESOLVED, IncidentState.REVIEWED)
+        ]
+        options, sent_at = self.groups[key], self.sent_at.get(key)
+        return plan_group(waiting, options, sent_at=sent_at, burning=burning, over=over, now=now)
+
+    def _silenced(self, news: News, now: datetime) -> bool:
+        case = self.cases[news.incident_id]
+        silence = covering(self.silences, case.target(), now)
+        if silence is None or not mutable(news):
+            return False
+        pair = (news.receiver, news.channel)
+        known = [each for each in case.muted if (each.receiver, each.channel) == pair]
+        if news.reason is not Reason.REPEATED or all(each.at < silence.starts_at for each in known):
+            case.muted.append(Muted(*pair, now))
+            self._withhold(now, *pair, Reason.SILENCED, case)
+        return True
 
     def _withdrawn(self, news: News, now: datetime) -> bool:
         case = self.cases[news.incident_id]

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from alerts.base import Event, Reason, Severity
+from alerts.base import Event, Reason, Severity, SignalKind
 from alerts.grouping import GroupOptions
 from alerts.quiet import QuietOptions
 from alerts.routes import ReceiverOptions, Via
+from alerts.silences import Silence
 from monitor import copying
 from monitor.announcing import Announcer
 from monitor.following import FollowStep
@@ -422,3 +423,27 @@ def test_each_incident_of_a_message_shows_that_it_was_told(store: Store) -> None
     assert told(3) == [(3, "crisis", "opened")]
     assert told(3, 4) == [(3, "crisis", "opened")], "one message, however many it tells of"
     assert told(1, 2, 3) == [(1, "crisis", "opened"), (2, "crisis", "opened")]
+
+
+def test_a_silence_that_begins_between_two_slices_mutes_the_rest_until_it_ends(
+    store: Store,
+) -> None:
+    desk = Flooded(store, rulebook(GATHERED))
+    desk.flood(30)
+    desk.turns_until(5, desk.gathering)
+    moved = desk.gathered()
+    begins, ends = desk.moment, desk.moment + timedelta(hours=1)
+    muted = Silence(
+        1, "bram", "a drill", begins, ends, kind=SignalKind.LEAK, up_to=Severity.CRITICAL
+    )
+    with store.write() as unit:
+        unit.silences.add(muted, begins)
+    desk.at(5)
+    assert len(desk.last()["incidents"]) == moved, "what had been counted is told"
+    silent = [number for number in range(1, 32) if not desk.heard(number)]
+    assert len(silent) == 30 - moved
+    desk.at(64)
+    assert [number for number in range(1, 32) if not desk.heard(number)] == silent
+    desk.at(65)
+    assert all(desk.heard(number) for number in silent)
+    assert desk.told().count(("crisis", "silence_ended")) == 1
