@@ -212,10 +212,11 @@ def test_on_a_read_only_mount_as_in_a_container_open_secrets_are_told_and_refuse
     own = ["unshare", "--map-root-user", "--mount", "sh", "-c", MOUNTED[0], str(file.parent)]
     if shutil.which("unshare") is None or subprocess.run([*own, "true"], check=False).returncode:
         pytest.skip("no mount namespaces for us here")
+    environment = {name: value for name, value in os.environ.items() if name != "INVOCATION_ID"}
+    command = [*own, sys.executable, "-c", MOUNTED[1], str(file)]
     done = subprocess.run(
-        [*own, sys.executable, "-c", MOUNTED[1], str(file)],
-        capture_output=True, text=True, check=True, timeout=60, cwd=ROOT,
-    )  # fmt: skip
+        command, env=environment, capture_output=True, text=True, check=True, timeout=60, cwd=ROOT
+    )
     lines = done.stdout.splitlines()
     assert [" event=readable " in line for line in lines] == [True, True, False, False]
     for line, named in zip(lines, ["password", "web.secret"] * 2, strict=True):
@@ -223,6 +224,15 @@ def test_on_a_read_only_mount_as_in_a_container_open_secrets_are_told_and_refuse
         assert "chmod" not in line, "nothing can be changed there"
     assert all(line.startswith("doctor note ") for line in lines[2:]), "it is not ill for that"
     assert SECRET not in done.stdout
+
+    # The sandbox of the service shows the same, and there somebody can mend it.
+    environment["INVOCATION_ID"] = "5a" * 16
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT
+    )
+    assert done.returncode == 1
+    assert "ConfigError" in done.stderr
+    assert f"chmod 0640 {file}" in done.stderr
 
 
 # -- what we write ---------------------------------------------------------------------------------
