@@ -10,7 +10,6 @@ each descent reaches a little below the last one, and what was delivered there i
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,6 +45,7 @@ from connectors.blueskyrecord import (
     text_of,
     thread_of,
 )
+from connectors.counts import count_of
 from connectors.descent import Descent, Progress
 from connectors.http import (
     Fetched,
@@ -56,6 +56,7 @@ from connectors.http import (
     server_time,
     status_error,
 )
+from connectors.marks import mark
 from connectors.options import Options as BaseOptions
 from connectors.plaintext import language_tag, one_line
 from connectors.query import Query
@@ -174,7 +175,7 @@ class BlueskyConnector:
         """
         progress = Progress.read(cursor)
         texts = self._searches()
-        progress.keep_only({_key(text) for text in texts})
+        progress.keep_only({mark(text) for text in texts})
         refused: ConnectorError | None = None
         for text in texts:
             try:
@@ -230,7 +231,7 @@ class BlueskyConnector:
 
     def _poll(self, text: str, progress: Progress) -> Iterator[Page]:
         back = timedelta(hours=self._options.backfill_hours)
-        state = progress.descent(_key(text), _iso(self._context.now() - back))
+        state = progress.descent(mark(text), _iso(self._context.now() - back))
         token: str | None = None
         begun = state.below
         for _ in range(self._options.max_pages):
@@ -334,9 +335,9 @@ class BlueskyConnector:
             author=author_of(did, handle),
             language=languages[0] if languages else None,
             engagement=Engagement(
-                likes=_count(item.get("likeCount")),
-                shares=_count(item.get("repostCount")) + _count(item.get("quoteCount")),
-                replies=_count(item.get("replyCount")),
+                likes=count_of(item.get("likeCount")),
+                shares=count_of(item.get("repostCount")) + count_of(item.get("quoteCount")),
+                replies=count_of(item.get("replyCount")),
             ),
             thread=thread_of(record.get("reply")),
             images=images_of(did, record.get("embed")),
@@ -572,14 +573,6 @@ def _sorted_at(item: Mapping[str, Any]) -> datetime:
     if created.tzinfo is None:
         created = indexed
     return min(created.astimezone(UTC), indexed.astimezone(UTC))
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and 0 <= value < 2**53 else 0
-
-
-def _key(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _iso(moment: datetime) -> str:

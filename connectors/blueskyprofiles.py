@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from connectors.base import ConnectorError, SourceFault
+from connectors.counts import count_or_none
 from connectors.http import Fetched, redact_url
 
 AT_ONCE = 25
@@ -38,5 +39,4 @@ def profiles_in(fetched: Fetched) -> dict[str, Mapping[str, Any]]:
 
 def followers_of(profile: Mapping[str, Any]) -> int | None:
     """How many follow an account; None where it does not say."""
-    count = profile.get("followersCount")
-    return count if isinstance(count, int) and 0 <= count < 2**53 else None
+    return count_or_none(profile.get("followersCount"))

@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from connectors.base import Arrival, Context, Cursor, Engagement, Page, Post, Reject, SourceFault
+from connectors.counts import count_of
 from connectors.graph import (
     Graph,
     GraphError,
     GraphOptions,
     changes,
-    count,
     door_of,
     ident,
     moment,
@@ -228,9 +228,9 @@ class FacebookConnector:
             url=_link(item, name, comment=comment, ours=(comment and here) or own),
             author=writer,
             engagement=Engagement(
-                likes=count(item.get("like_count")) or _total(item.get("reactions")),
-                shares=count((item.get("shares") or {}).get("count")),
-                replies=count(item.get("comment_count")) or _total(item.get("comments")),
+                likes=count_of(item.get("like_count")) or _total(item.get("reactions")),
+                shares=count_of((item.get("shares") or {}).get("count")),
+                replies=count_of(item.get("comment_count")) or _total(item.get("comments")),
             ),
             edited_at=None if edited is None else min(moment(edited), self._context.now()),
             about_brand=not own,
@@ -299,7 +299,7 @@ def _thread(name: str) -> str | None:
 
 def _total(found: Any) -> int:
     summary = found.get("summary") if isinstance(found, dict) else None
-    return count(summary.get("total_count")) if isinstance(summary, dict) else 0
+    return count_of(summary.get("total_count")) if isinstance(summary, dict) else 0
 
 
 def _set_aside(item: Any, error: Exception) -> Reject:

@@ -29,6 +29,7 @@ from connectors.base import (
     Reject,
     SourceFault,
 )
+from connectors.counts import count_of
 from connectors.googleerror import reason_of
 from connectors.http import Fetched, fetch_limited, post_limited, redact_url, status_error
 from connectors.newestfirst import Answer, Pace, Span, read_through
@@ -413,7 +414,7 @@ def _post(review: Mapping[str, Any], app: str, now: datetime) -> Post:
         url=f"https://play.google.com/store/apps/details?{urlencode({'id': app, 'reviewId': ident})}",
         author=one_line(author, 200) or None if isinstance(author, str) else None,
         engagement=Engagement(
-            likes=_count(written.get("thumbsUpCount")),
+            likes=count_of(written.get("thumbsUpCount")),
             replies=sum("developerComment" in one for one in review["comments"]),
         ),
         # Google tells only the last change, so a change of an old review is an edit of it.
@@ -435,7 +436,3 @@ def _moment(comment: Mapping[str, Any]) -> datetime:
     if not 0 < seconds < 2**33:
         raise ValueError("no time")
     return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=nanos // 1_000)
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and 0 <= value < 2**53 else 0

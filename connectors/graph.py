@@ -432,11 +432,6 @@ def moment(value: Any) -> datetime:
     return found.astimezone(UTC)
 
 
-def count(value: Any) -> int:
-    """A number of reactions; 0 for what is none."""
-    return value if isinstance(value, int) and 0 <= value < 2**53 else 0
-
-
 def seconds(when: datetime) -> str:
     """A moment as the API takes it."""
     return str(max(int(when.timestamp()), 0))

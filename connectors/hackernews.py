@@ -26,6 +26,7 @@ from connectors.base import (
     Reject,
     SourceFault,
 )
+from connectors.counts import count_of
 from connectors.http import Fetched, fetch_limited, redact_url, status_error
 from connectors.newestfirst import Answer, Pace, Span, read_through
 from connectors.options import Options as BaseOptions
@@ -238,7 +239,7 @@ def _post(hit: Mapping[str, Any], now: datetime) -> Post:
         url=f"https://news.ycombinator.com/item?id={ident}",
         author=one_line(hit.get("author") or "", 200) or None,
         engagement=Engagement(
-            likes=_count(hit.get("points")), replies=_count(hit.get("num_comments"))
+            likes=count_of(hit.get("points")), replies=count_of(hit.get("num_comments"))
         ),
         thread=_thread(hit.get("story_id"), ident),
     )
@@ -265,7 +266,3 @@ def _text(hit: Mapping[str, Any]) -> str:
 def _from_markup(markup: str) -> str:
     """Make text of Hacker News' markup; it shows long links abridged, so take their targets."""
     return from_html(_LINK.sub(r"\1", markup))
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and 0 <= value < 2**53 else 0

@@ -16,13 +16,13 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from connectors.base import Arrival, Context, Cursor, Engagement, Page, Post, Reject, SourceFault
+from connectors.counts import count_of
 from connectors.graph import (
     Answer,
     Graph,
     GraphError,
     GraphOptions,
     changes,
-    count,
     cursor_onward,
     door_of,
     ident,
@@ -257,7 +257,7 @@ class InstagramConnector:
             url=_link(item.get("permalink")),
             author=one_line(item.get("username") or "", 100) or None,
             engagement=Engagement(
-                likes=count(item.get("like_count")), replies=count(item.get("comments_count"))
+                likes=count_of(item.get("like_count")), replies=count_of(item.get("comments_count"))
             ),
             about_brand=not own,
             images=_images(item),
@@ -283,7 +283,7 @@ class InstagramConnector:
             published_at=min(moment(item["timestamp"]), self._context.now()),
             url=link,
             author=author,
-            engagement=Engagement(likes=count(item.get("like_count"))),
+            engagement=Engagement(likes=count_of(item.get("like_count"))),
             about_brand=author is None or author != writer,
             thread=link,
         )

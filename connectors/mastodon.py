@@ -34,6 +34,7 @@ from connectors.base import (
     Reject,
     SourceFault,
 )
+from connectors.counts import count_or_none
 from connectors.descent import Descent, Progress
 from connectors.http import (
     Fetched,
@@ -43,6 +44,7 @@ from connectors.http import (
     server_time,
     status_error,
 )
+from connectors.marks import mark
 from connectors.options import Options as BaseOptions
 from connectors.options import is_one_word
 from connectors.plaintext import clean, from_html, language_tag, one_line, web_url
@@ -132,8 +134,7 @@ class _Stream:
 
     @property
     def key(self) -> str:
-        text = f"{self.instance.url.rstrip('/')} {self.path} {self.query}"
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return mark(f"{self.instance.url.rstrip('/')} {self.path} {self.query}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -489,13 +490,13 @@ def _post(item: Mapping[str, Any], instance: InstanceOptions, now: datetime) -> 
         published_at=min(_moment(status["created_at"]), now),
         url=_link(status, account["username"], instance),
         author=one_line(name if "@" in name else f"{name}@{host}", 300),
-        author_followers=_count(account.get("followers_count")),
+        author_followers=count_or_none(account.get("followers_count")),
         language=language_tag(status.get("language")),
         engagement=Engagement(
-            likes=_count(status.get("favourites_count")) or 0,
-            shares=(_count(status.get("reblogs_count")) or 0)
-            + (_count(status.get("quotes_count")) or 0),
-            replies=_count(status.get("replies_count")) or 0,
+            likes=count_or_none(status.get("favourites_count")) or 0,
+            shares=(count_or_none(status.get("reblogs_count")) or 0)
+            + (count_or_none(status.get("quotes_count")) or 0),
+            replies=count_or_none(status.get("replies_count")) or 0,
         ),
         edited_at=None if status.get("edited_at") is None else _moment(status["edited_at"]),
         thread=_answered(status.get("in_reply_to_id"), instance),
@@ -568,7 +569,3 @@ def _moment(text: Any) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("a time without zone")
     return moment.astimezone(UTC)
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and 0 <= value < 2**53 else None

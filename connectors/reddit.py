@@ -30,6 +30,7 @@ from connectors.base import (
     Reject,
     SourceFault,
 )
+from connectors.counts import count_of
 from connectors.http import (
     Fetched,
     bounded_wish,
@@ -461,9 +462,9 @@ def _post(kind: str, data: Mapping[str, Any], now: datetime) -> Post | None:
         url=web_url(f"https://www.reddit.com/comments/{path}/"),
         author=one_line(author, 100) if author and author not in _GONE else None,
         engagement=Engagement(
-            likes=_count(data.get("score")),
-            shares=_count(data.get("num_crossposts")),
-            replies=_count(data.get("num_comments")),
+            likes=count_of(data.get("score")),
+            shares=count_of(data.get("num_crossposts")),
+            replies=count_of(data.get("num_comments")),
         ),
         thread=thread,
     )
@@ -495,7 +496,3 @@ def _is_reddits(link: str) -> bool:
     """Whether ``link`` leads to Reddit itself: a picture, a gallery, the post."""
     host = (urlsplit(link).hostname or "").lower()
     return host.endswith((".reddit.com", ".redd.it")) or host in {"reddit.com", "redd.it"}
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and 0 <= value < 2**53 else 0

@@ -25,6 +25,7 @@ from connectors.base import (
     Reject,
     SourceFault,
 )
+from connectors.counts import count_of
 from connectors.http import Fetched, fetch_limited, redact_url, status_error
 from connectors.newestfirst import Answer, Pace, Span, read_through
 from connectors.options import Options as BaseOptions
@@ -224,7 +225,7 @@ def _post(item: Mapping[str, Any], now: datetime) -> Post | None:
         author=one_line((item.get("consumer") or {}).get("displayName") or "", 200) or None,
         language=language_tag(item.get("language")),
         engagement=Engagement(
-            likes=_count(item.get("numberOfLikes")), replies=int(bool(item.get("companyReply")))
+            likes=count_of(item.get("numberOfLikes")), replies=int(bool(item.get("companyReply")))
         ),
         edited_at=min(updated, now) if updated > created else None,
         about_brand=True,
@@ -234,7 +235,3 @@ def _post(item: Mapping[str, Any], now: datetime) -> Post | None:
 def _moment(text: Any) -> datetime:
     moment = datetime.fromisoformat(text)  # some of its moments bear no zone: they are UTC
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and 0 <= value < 2**53 else 0

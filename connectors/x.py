@@ -11,7 +11,6 @@ posts always come before old gaps: in a storm the latest is what matters.
 
 from __future__ import annotations
 
-import hashlib
 import html
 import json
 from collections import Counter
@@ -35,6 +34,7 @@ from connectors.base import (
     Reject,
     SourceFault,
 )
+from connectors.counts import count_or_none
 from connectors.http import (
     Fetched,
     bounded_wish,
@@ -43,6 +43,7 @@ from connectors.http import (
     server_time,
     status_error,
 )
+from connectors.marks import mark
 from connectors.options import Options as BaseOptions
 from connectors.options import is_one_word
 from connectors.plaintext import clean, language_tag, one_line, web_url
@@ -660,13 +661,13 @@ def _post(
         # Without the handle: an address must not carry the author's name past the pseudonym.
         url=f"https://x.com/i/web/status/{ident}",
         author=author.get("username") or (str(author_id) if author_id else None),
-        author_followers=_count((author.get("public_metrics") or {}).get("followers_count")),
+        author_followers=count_or_none((author.get("public_metrics") or {}).get("followers_count")),
         language=_language(item.get("lang")),
         engagement=Engagement(
-            likes=_count(metrics.get("like_count")) or 0,
-            shares=(_count(metrics.get("retweet_count")) or 0)
-            + (_count(metrics.get("quote_count")) or 0),
-            replies=_count(metrics.get("reply_count")) or 0,
+            likes=count_or_none(metrics.get("like_count")) or 0,
+            shares=(count_or_none(metrics.get("retweet_count")) or 0)
+            + (count_or_none(metrics.get("quote_count")) or 0),
+            replies=count_or_none(metrics.get("reply_count")) or 0,
         ),
         images=tuple(
             url
@@ -734,10 +735,6 @@ def _language(value: Any) -> str | None:
     return {"in": "id", "iw": "he"}.get(tag, tag)
 
 
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and 0 <= value < 2**53 else None
-
-
 def _is_id(value: Any) -> bool:
     return isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 25  # noqa: PLR2004 - digits
 
@@ -773,11 +770,11 @@ class _Progress:
 
     def keep_only(self, searches: Sequence[str]) -> None:
         """Forget searches that the configuration no longer holds."""
-        keys = {_key(search) for search in searches}
+        keys = {mark(search) for search in searches}
         self.states = {key: state for key, state in self.states.items() if key in keys}
 
     def state(self, search: str, start: datetime) -> _State:
-        return self.states.setdefault(_key(search), _State(start=_iso(start)))
+        return self.states.setdefault(mark(search), _State(start=_iso(start)))
 
     def cursor(self) -> Cursor:
         return {
@@ -785,10 +782,6 @@ class _Progress:
             "spent": {"day": self.today, "posts": self.spent},
             "counted": dict(self.counted),
         }
-
-
-def _key(search: str) -> str:
-    return hashlib.blake2b(search.encode(), digest_size=8).hexdigest()
 
 
 def _bounds(span: _Span) -> dict[str, str | None]:

@@ -6,7 +6,6 @@ time, because X goes on counting for a while; what was told before is then repla
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from connectors.base import ConnectorError, Count, Cursor, Page, SourceFault
+from connectors.marks import mark
 
 STEP = timedelta(minutes=5)
 RECOUNT = timedelta(minutes=30)
@@ -146,7 +146,7 @@ def _cursor(until: Mapping[str, datetime | None]) -> Cursor:
 
 def key_of(each: Counted) -> str:
     """What stands for it in a cursor."""
-    return hashlib.blake2b(each.search.encode(), digest_size=8).hexdigest()
+    return mark(each.search)
 
 
 def _floor(moment: datetime, step: timedelta) -> datetime:

@@ -31,6 +31,7 @@ from connectors.base import (
     Reject,
     SourceFault,
 )
+from connectors.counts import count_of
 from connectors.googleerror import reason_of
 from connectors.http import Fetched, bounded_wish, fetch_limited, redact_url, status_error
 from connectors.newestfirst import Answer, Pace, Span, read_through
@@ -600,7 +601,7 @@ def _comment(
         published_at=min(published, now),
         url=f"https://www.youtube.com/{place}lc={ident}",
         author=one_line(snippet.get("authorDisplayName") or "", 200) or None,
-        engagement=Engagement(likes=_count(snippet.get("likeCount")), replies=_count(replies)),
+        engagement=Engagement(likes=count_of(snippet.get("likeCount")), replies=count_of(replies)),
         edited_at=min(edited, now) if edited > published else None,
         thread=f"https://www.youtube.com/watch?v={_ident(video)}" if video else None,
     )
@@ -640,7 +641,3 @@ def _moment(text: Any) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("a time without zone")
     return moment.astimezone(UTC)
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and 0 <= value < 2**53 else 0
