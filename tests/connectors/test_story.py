@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from itertools import combinations
 
@@ -122,7 +123,7 @@ def test_decoration_changes_nothing(words: list[str]) -> None:
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
-def test_a_word_changed_in_twenty_is_found_and_recognised(data: st.DataObject) -> None:
+def test_a_word_changed_in_twenty_is_recognised(data: st.DataObject) -> None:
     words = data.draw(
         st.lists(
             st.text("abcdefghijklmnop", min_size=3, max_size=6),
@@ -135,7 +136,19 @@ def test_a_word_changed_in_twenty_is_found_and_recognised(data: st.DataObject) -
     changed[data.draw(st.integers(0, 14))] = "zzz"
     changed[data.draw(st.integers(39, len(words) - 1))] = "yyy"
     assert same_story(" ".join(words), " ".join(changed))
-    assert told_again(" ".join(words), " ".join(changed))
+
+
+def test_a_word_changed_in_twenty_is_found_but_for_a_few_in_a_thousand() -> None:
+    # Keys are drawn by lot: what is found under none of them begins a story of its own.
+    rng = random.Random(1)
+    found = 0
+    for _ in range(400):
+        words = ["".join(rng.choices("abcdefghijklmnop", k=6)) for _ in range(rng.randint(40, 60))]
+        changed = list(words)
+        changed[rng.randrange(15)] = "zzz"
+        changed[rng.randrange(39, len(words))] = "yyy"
+        found += told_again(" ".join(words), " ".join(changed))
+    assert found >= 396
 
 
 def test_a_hostile_text_takes_no_longer_than_its_length() -> None:
