@@ -85,7 +85,8 @@ class StoreOptions(Options):
     path: Path = Path("merkwacht.db")
     """The SQLite file. Relative to $STATE_DIRECTORY where systemd sets it, else to this file."""
     retention_days: int = Field(default=365, ge=1, le=3650)
-    """Mentions older than this are deleted, save those of incidents that still burn."""
+    """Mentions older than this are deleted, save those of incidents that still burn; so is what messages
+    said of incidents that ended before."""
 
 
 class ClassifierOptions(Options):
