@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 TOOLS  := $(VENV)-tools
 ARGS   ?=
+# One process of tests more than there are cores: many tests wait for a server or a disk.
+TESTS_AT_ONCE ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .PHONY: help demo test check lint format types security audit sbom dashboards train wheel deb man clean
 
@@ -26,7 +28,7 @@ demo: $(VENV)/.installed ## replay a week of an invented brand through the real 
 	@$(BIN)/merkwacht demo $(ARGS)
 
 test: $(VENV)/.installed-dev ## run the whole suite (ARGS are passed to pytest)
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint types security test ## everything that must be green before a change lands
 
