@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,6 +113,7 @@ class Container:
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "root"
+        self._leader = 0
         for name in ("usr", "etc", "var/lib", "run", "tmp", "proc", "sys", "dev", "root", "opt"):
             (self.root / name).mkdir(parents=True)
         for name in ("bin", "sbin", "lib", "lib64"):
@@ -170,13 +171,19 @@ class Container:
                 await_(lambda: self.state() in ("running", "degraded"), 60, "the container")
                 yield
             finally:
-                if process.poll() is None:
-                    process.send_signal(signal.SIGRTMIN + 4)  # systemd's word for power off
-                    try:
-                        process.wait(30)
-                    except subprocess.TimeoutExpired:
-                        process.kill()
-                        process.wait()
+                # To the one inside: systemd-nspawn itself would end by it and leave the container running.
+                self._tell_leader(signal.SIGRTMIN + 4)  # systemd's word for power off
+                try:
+                    process.wait(30)
+                except subprocess.TimeoutExpired:
+                    self._tell_leader(signal.SIGKILL)
+                    process.kill()
+                    process.wait()
+
+    def _tell_leader(self, word: int) -> None:
+        if self._leader:
+            with suppress(ProcessLookupError):
+                os.kill(self._leader, word)
 
     def _find_leader(self, process: subprocess.Popen[bytes]) -> int:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
