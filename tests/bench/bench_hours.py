@@ -215,6 +215,8 @@ def serving() -> Iterator[tuple[int, int, Any]]:
     process = multiprocessing.Process(target=serve, args=(ports, taken), daemon=True)
     process.start()
     while not ports[1]:
+        if not process.is_alive():
+            raise RuntimeError("the process that takes mails and calls ended at its start")
         time.sleep(0.01)
     try:
         yield ports[0], ports[1], taken
